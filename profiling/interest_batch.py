@@ -1,0 +1,116 @@
+"""Interests of many requests at once, equal to building each one by one.
+
+Histories are slices of one log, and requests of one shopper share prefixes; interests merge, so each event is summed
+once, into the segment between two requests, and segments are scanned forward in time. Nothing here is approximate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from .interest import decay
+from .log import EventLog, Requests
+
+
+def event_weights(log: EventLog) -> NDArray[np.float64]:
+    """Signed weight of each event, (n_events,): a returned line (negative quantity) counts against its item.
+
+    Lines of no units (voids, coupons) count nothing; unknown quantities leave the log's own weight.
+    """
+    returned = np.where(log.quantity < 0, -np.abs(log.weight), log.weight)
+    return np.where(log.quantity == 0, 0.0, returned).astype(np.float64)
+
+
+def history_matrix(
+    requests: Requests,
+    half_life_s: float,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    last: int | None = None,
+) -> sparse.csr_array:
+    """Decayed weight each request's history gives each item, sparse (n_requests, n_items) float64.
+
+    ``weights`` replaces `event_weights` of the log, (n_events,); ``last`` keeps the newest events of each request only.
+
+    Raises:
+        ValueError: a request is earlier than an event of its own history.
+    """
+    log = requests.log
+    signed = event_weights(log) if weights is None else weights
+    request, event = requests.events(last)
+    value = signed[event] * decay(requests.now_s[request] - log.at_s[event], half_life_s)
+    shape = (len(requests), log.n_items)
+    return sparse.csr_array(sparse.coo_array((value, (request, log.item[event])), shape=shape))
+
+
+def interests(
+    requests: Requests,
+    vectors: NDArray[np.floating],
+    half_life_s: float,
+    *,
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Interest of each request as seen at its own time.
+
+    Args:
+        requests: whose histories, and when
+        vectors: item vectors, (n_items, d)
+        half_life_s: seconds after which an event counts half; inf for never
+        weights: signed weight of each event of the log, (n_events,); `event_weights` if None
+
+    Returns:
+        totals (n_requests, d) and weights (n_requests,), float64: what `from_events` and `advance` give
+
+    Raises:
+        ValueError: a request is earlier than an event of its own history.
+    """
+    log = requests.log
+    signed = event_weights(log) if weights is None else weights
+    order, begin, depth = _segments(requests)
+    stop = requests.stop[order]
+    known = stop > requests.start[order]
+    newest = np.where(known, log.at_s[np.maximum(stop - 1, 0)] if len(log) else 0.0, requests.now_s[order])
+    age = requests.now_s[order] - newest
+    sums = _segment_sums(log, signed, vectors, begin, stop, newest, half_life_s)  # (n_requests, d + 1)
+    for level in range(1, int(depth.max(initial=0)) + 1):
+        rows = np.flatnonzero(depth == level)
+        before = known[rows - 1]
+        left = np.where(before, decay(np.where(before, newest[rows] - newest[rows - 1], 0.0), half_life_s), 0.0)
+        sums[rows] += left[:, None] * sums[rows - 1]
+    seen = np.empty_like(sums)
+    seen[order] = sums * decay(age, half_life_s)[:, None]
+    return seen[:, :-1], seen[:, -1]
+
+
+def _segments(requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Order by shopper and history length, where each request's own segment begins, and its place in the chain."""
+    order = np.lexsort((requests.stop, requests.start))
+    start, stop = requests.start[order], requests.stop[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = start[1:] != start[:-1]
+    begin = np.where(first, start, np.concatenate([[0], stop[:-1]])[: len(order)])
+    position = np.arange(len(order))
+    depth = position - np.maximum.accumulate(np.where(first, position, 0)) if len(order) else position
+    return order, begin, depth
+
+
+def _segment_sums(
+    log: EventLog,
+    weights: NDArray[np.float64],
+    vectors: NDArray[np.floating],
+    begin: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    newest: NDArray[np.float64],
+    half_life_s: float,
+) -> NDArray[np.float64]:
+    """Decayed sum over ``begin:stop`` of a segment at its ``newest`` time, weight in the last column, (n, d + 1)."""
+    segment, event = Requests(log, begin, stop, newest).events()
+    value = weights[event] * decay(newest[segment] - log.at_s[event], half_life_s)
+    used, column = np.unique(log.item[event], return_inverse=True)
+    mixing = sparse.csr_array(sparse.coo_array((value, (segment, column)), shape=(len(begin), len(used))))
+    out = np.empty((len(begin), vectors.shape[1] + 1))
+    out[:, :-1] = mixing @ vectors[used].astype(np.float64)
+    out[:, -1] = np.bincount(segment, weights=value, minlength=len(begin))
+    return out
