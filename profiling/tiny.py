@@ -7,6 +7,7 @@ anything should beat popularity on it. It imitates no real shop and no number me
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +97,16 @@ def _items(rng: Generator) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Goods:
+    """Columns of the items as arrays (n_items,), which are quicker to pick from than frames."""
+
+    category: NDArray[np.object_]
+    price: NDArray[np.float64]
+    created_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class _Shopper:
     """What one generated shopper is like; lives only while the log is written."""
 
@@ -111,12 +121,17 @@ def _people(items: pd.DataFrame, rng: Generator) -> tuple[pd.DataFrame, pd.DataF
     categories = list(GOODS)
     events: list[dict[str, Any]] = []
     users: list[dict[str, Any]] = []
+    goods = _Goods(
+        category=items["category"].to_numpy(object),
+        price=items["price"].to_numpy(float),
+        created_s=(items["created_at"] - _START).dt.total_seconds().to_numpy(np.float64),
+    )
+    level = items["price"].fillna(items["price"].median()).rank(pct=True).to_numpy()
     for n in range(30):
         main = categories[n % len(categories)]
         second = categories[int(rng.integers(len(categories)))]
         dear = int(rng.integers(2))
-        level = items["price"].fillna(items["price"].median()).rank(pct=True).to_numpy()
-        liking = 3.0 * (items["category"] == main).to_numpy() + 1.2 * (items["category"] == second).to_numpy()
+        liking = 3.0 * (goods.category == main) + 1.2 * (goods.category == second)
         liking += 0.8 * (level if dear else 1 - level) + rng.gumbel(0, 0.35, len(items))
         shopper = _Shopper(f"u{n:03d}", (main, second), liking, f"store-{n % 3}", ("phone", "desktop")[n % 2])
         users.append(
@@ -126,37 +141,37 @@ def _people(items: pd.DataFrame, rng: Generator) -> tuple[pd.DataFrame, pd.DataF
                 "income_band": _INCOMES[min(2, dear * 2 + int(rng.integers(2)) * (1 - dear))],
             }
         )
-        events += _history(shopper, items, rng)
-    return pd.DataFrame(events), pd.DataFrame([u for u in users if u["user_id"] != "u029"])
+        events += _history(shopper, goods, rng)
+    log = pd.DataFrame(events)
+    log["at"] = _START + pd.to_timedelta(log["at"], unit="s")
+    return log, pd.DataFrame([u for u in users if u["user_id"] != "u029"])
 
 
-def _history(shopper: _Shopper, items: pd.DataFrame, rng: Generator) -> list[dict[str, Any]]:
-    """All events of one shopper, oldest first; ``seq`` counts from 0."""
+def _history(shopper: _Shopper, goods: _Goods, rng: Generator) -> list[dict[str, Any]]:
+    """All events of one shopper, oldest first; ``seq`` counts from 0 and ``at`` is in seconds from the start."""
     rows: list[dict[str, Any]] = []
     days = np.sort(rng.choice(_DAYS, size=int(rng.integers(8, 16)), replace=False))
     for visit, day in enumerate(days):
-        at = _START + pd.Timedelta(days=int(day), seconds=int(rng.integers(0, 14 * 3600)))
-        rows += _visit(shopper, items, at, f"{shopper.user_id}-s{visit:02d}", rng)
+        at = int(day) * 86400 + int(rng.integers(0, 14 * 3600))
+        rows += _visit(shopper, goods, at, f"{shopper.user_id}-s{visit:02d}", rng)
     owned = int(np.argmax(shopper.scores))
-    first = rows[0]["at"] - pd.Timedelta(hours=1)
+    first = rows[0]["at"] - 3600
     rows.insert(0, {"kind": "own", "at": first, "item_id": f"i{owned:03d}", "dwell_s": float(rng.integers(0, 9000))})
     for seq, row in enumerate(rows):
         row |= {"user_id": shopper.user_id, "seq": seq, "device": shopper.device, "place": shopper.place}
     return rows
 
 
-def _visit(
-    shopper: _Shopper, items: pd.DataFrame, at: pd.Timestamp, session: str, rng: Generator
-) -> list[dict[str, Any]]:
+def _visit(shopper: _Shopper, goods: _Goods, at: int, session: str, rng: Generator) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     clock = at
 
     def add(kind: str, **values: Any) -> None:
         nonlocal clock
         rows.append({"kind": kind, "at": clock, "session_id": session, **values})
-        clock += pd.Timedelta(seconds=int(rng.integers(5, 60)))
+        clock += int(rng.integers(5, 60))
 
-    scores = shopper.scores - 9.0 * (items["created_at"] > at).to_numpy()
+    scores = shopper.scores - 99.0 * (goods.created_s > at)
     searching = bool(rng.random() < 0.6)
     query = None
     scene = ("home", "mail")[int(rng.random() < 0.2)]
@@ -165,31 +180,30 @@ def _visit(
         query = str(rng.choice(GOODS[wanted][0]))
         scene = "search"
         add("search", query=query, scene=scene)
-        scores = scores + 5.0 * (items["category"] == wanted).to_numpy()
+        scores = scores + 5.0 * (goods.category == wanted)
     curious = float(rng.random() < 0.25)  # now and then something outside their taste is tried, and often regretted
-    shown = np.argsort(-((0.5 - 0.4 * curious) * scores + rng.gumbel(0, 0.8, len(items))))[:5]
+    shown = np.argsort(-((0.5 - 0.4 * curious) * scores + rng.gumbel(0, 0.8, len(scores))))[:5]
     for position, row in enumerate(shown, start=1):
         add("impression", item_id=f"i{row:03d}", query=query, scene=scene, position=position)
     chosen = int(np.argmax((1 - curious) * scores[shown] + rng.gumbel(0, 0.6, len(shown))))
-    item, at_rank = items.iloc[shown[chosen]], {"query": query, "scene": scene, "position": chosen + 1}
-    add("click", item_id=item["item_id"], **at_rank)
-    add("view", item_id=item["item_id"], dwell_s=float(rng.integers(5, 240)), scene=scene)
-    liked = shopper.scores[shown[chosen]] > np.quantile(shopper.scores, 0.7)
+    item = int(shown[chosen])
+    add("click", item_id=f"i{item:03d}", query=query, scene=scene, position=chosen + 1)
+    add("view", item_id=f"i{item:03d}", dwell_s=float(rng.integers(5, 240)), scene=scene)
+    liked = shopper.scores[item] > np.quantile(shopper.scores, 0.7)
     if rng.random() < (0.9 if liked else 0.55):
-        _buy(item, bool(liked), scene, add, rng)
+        line = {"item_id": f"i{item:03d}", "scene": scene}
+        _buy(line, float(np.nan_to_num(goods.price[item], nan=10.0)), bool(liked), add, rng)
     return rows
 
 
-def _buy(item: pd.Series, liked: bool, scene: str, add: Any, rng: Generator) -> None:
-    price = 10.0 if pd.isna(item["price"]) else float(item["price"])
+def _buy(line: dict[str, str], price: float, liked: bool, add: Callable[..., None], rng: Generator) -> None:
     quantity = float(rng.integers(1, 4)) if price < 20 else 1.0
-    line = {"item_id": item["item_id"], "scene": scene}
     add("cart", **line, quantity=quantity)
     add("purchase", **line, quantity=quantity, price=round(quantity * price, 2))
     if rng.random() < (0.4 if liked else 0.9):
         rating = float(rng.choice([4, 5]) if liked else rng.choice([1, 2, 3]))
         words = PRAISE if rating > 3 else MIDDLING if rating == 3 else BLAME
-        add("review", item_id=item["item_id"], rating=rating, text=str(rng.choice(words)))
+        add("review", item_id=line["item_id"], rating=rating, text=str(rng.choice(words)))
     if not liked and rng.random() < 0.4:  # taken back: a purchase of minus one, with the money returned
         add("purchase", **line, quantity=-quantity, price=-round(quantity * price, 2))
 
