@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,7 @@ def ndcg(found: Found, truth: Relevance, k: int) -> Float:
     """
     discount = 1.0 / np.log2(np.arange(2, k + 2))
     gained = found.gain[:, :k].astype(np.float64) @ discount[: found.gain.shape[1]]
-    return _ratio(np.asarray(gained), ideal_dcg(truth, k))
+    return _ratio(gained, ideal_dcg(truth, k))
 
 
 def ideal_dcg(truth: Relevance, k: int) -> Float:
@@ -227,6 +228,6 @@ def gini(items: NDArray[np.integer], valid: NDArray[np.bool_], n_items: int) -> 
     return float(((2 * rank - n_items - 1) @ shown) / (n_items * shown.sum()))
 
 
-def _ratio(above: Float, below: NDArray[np.floating | np.integer | np.bool_]) -> Float:
+def _ratio(above: Any, below: NDArray[np.floating | np.integer | np.bool_]) -> Float:
     """``above / below`` with NaN where ``below`` is 0."""
     return np.divide(above, below, out=np.full(len(above), np.nan), where=np.asarray(below) > 0)
