@@ -28,9 +28,13 @@ class InterestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    long_half_life_s: float = Field(180 * DAY_S, gt=0, description="seconds after which long-term interest halves")
-    short_half_life_s: float = Field(7 * DAY_S, gt=0, description="seconds after which short-term interest halves")
-    prior_weight: float = Field(1.0, gt=0, description="how many events the prior is worth")
+    long_half_life_s: float = Field(
+        default=180 * DAY_S, gt=0, description="seconds after which long-term interest halves"
+    )
+    short_half_life_s: float = Field(
+        default=7 * DAY_S, gt=0, description="seconds after which short-term interest halves"
+    )
+    prior_weight: float = Field(default=1.0, gt=0, description="how many events the prior is worth")
     kind_weights: dict[str, float] = Field(
         default_factory=lambda: dict(KIND_WEIGHTS), description="preference weight of one event of each kind"
     )
