@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue_words import WordIndex
+from .catalogue_words import ItemWords, WordIndex, item_words
 from .units import normalise, stem, words
 
-_LEGAL = frozenset(
-    "inc,llc,ltd,limited,co,corp,corporation,company,gmbh,ag,kg,sa,sas,srl,spa,bv,nv,oy,ab,as,plc,pty,kk,lp".split(",")
-)
+_LEGAL_FORMS = """
+inc llc ltd limited co corp corporation company gmbh ag kg sa sas srl spa bv nv oy ab as plc pty kk lp
+"""
+_LEGAL = frozenset(_LEGAL_FORMS.split())
 _LINK = {"and", "und", "et", "y", "&"}
 _MIN_TYPO = 5
 _CONTEXT_WORDS = 200
@@ -134,13 +135,12 @@ def one_slip(a: str, b: str) -> bool:
     return a[i + 1 :] == b[i + 1 :] or (a[i : i + 2] == b[i : i + 2][::-1] and a[i + 2 :] == b[i + 2 :])
 
 
-def fit_brands(brands: Sequence[str | None], texts: Sequence[str], known: WordIndex) -> BrandIndex:
+def fit_brands(brands: Sequence[str | None], known: WordIndex) -> BrandIndex:
     """Learn the ways to write a catalogue's brands and how often each is just a word.
 
     Args:
         brands: each item's brand or None, (n_items,)
-        texts: each item's text without its brand field, (n_items,)
-        known: index of the items' texts
+        known: index of the items' texts without their brand field
     """
     counts = Counter(b for b in brands if isinstance(b, str) and b.strip())
     rows: dict[str, list[int]] = {}
@@ -153,11 +153,13 @@ def fit_brands(brands: Sequence[str | None], texts: Sequence[str], known: WordIn
             continue
         for name in brand_names(brand):
             values.setdefault(name, set()).add(brand)
+    inside = item_words(known)
+    stems_ = list(known.vocabulary)
     names = {}
     for name, meant in values.items():
         ordered = tuple(sorted(meant, key=lambda b: (-counts[b], b)))
         own = np.unique(np.concatenate([np.asarray(rows[b], dtype=np.int64) for b in ordered]))
-        names[name] = _weigh(name, ordered, own, texts, known)
+        names[name] = _weigh(name, ordered, own, known, (inside, stems_))
     return brand_index(names)
 
 
@@ -207,48 +209,35 @@ def brands_from_state(state: Iterable[Sequence[Any]]) -> BrandIndex:
 
 
 def _weigh(
-    name: str, values: tuple[str, ...], own: NDArray[np.int64], texts: Sequence[str], known: WordIndex
+    name: str,
+    values: tuple[str, ...],
+    own: NDArray[np.int64],
+    known: WordIndex,
+    forward: tuple[ItemWords, Sequence[str]],
 ) -> BrandName:
     """How likely the words mean the brand, from the items that hold them and are not of it."""
-    holding = _holding_all([stem(word) for word in name.split()], known)
-    other = np.setdiff1d(holding, own, assume_unique=True)
+    key = [stem(word) for word in name.split()]
+    held = known.holding(key[0]).astype(np.int64)
+    for word in key[1:]:
+        held = np.intersect1d(held, known.holding(word), assume_unique=True)
+    other = np.setdiff1d(held, own, assume_unique=True)
     log_odds = math.log((len(own) + 0.5) / (len(other) + 0.1))
     if not len(other):
         return BrandName(values, log_odds)
-    inside = {stem(word) for word in name.split()}
-    return BrandName(values, log_odds, _context(own, other, inside, texts))
-
-
-def _holding_all(stems_: Sequence[str], known: WordIndex) -> NDArray[np.int64]:
-    """Items whose text holds every one of these stems, ascending."""
-    held = known.holding(stems_[0]).astype(np.int64)
-    for word in stems_[1:]:
-        held = np.intersect1d(held, known.holding(word), assume_unique=True)
-    return held
+    return BrandName(values, log_odds, _context(own, other, set(key), forward))
 
 
 def _context(
-    own: NDArray[np.int64], other: NDArray[np.int64], inside: set[str], texts: Sequence[str]
+    own: NDArray[np.int64], other: NDArray[np.int64], key: set[str], forward: tuple[ItemWords, Sequence[str]]
 ) -> dict[str, float]:
     """log P(word | item of the brand) - log P(word | other item with the name's words), the most telling words."""
-    ours, theirs = _document_counts(own, texts), _document_counts(other, texts)
-    n_ours, n_theirs = min(len(own), 500) + 2.0, min(len(other), 500) + 2.0
-    moves = {
-        word: math.log((ours[word] + 0.5) / n_ours) - math.log((theirs[word] + 0.5) / n_theirs)
-        for word in ours.keys() | theirs.keys()
-        if word not in inside
-    }
-    telling = sorted(moves, key=lambda w: (-abs(moves[w]) * (ours[w] + theirs[w]), w))[:_CONTEXT_WORDS]
-    return {word: round(moves[word], 3) for word in telling}
-
-
-def _document_counts(rows: NDArray[np.int64], texts: Sequence[str]) -> Counter[str]:
-    """How many of (at most 500 evenly spread) items hold each stem."""
-    chosen = rows if len(rows) <= 500 else rows[np.linspace(0, len(rows) - 1, 500).astype(int)]
-    counts: Counter[str] = Counter()
-    for row in chosen.tolist():
-        counts.update({stem(word) for word in words(texts[row])})
-    return counts
+    inside, stems_ = forward
+    ours, theirs = inside.counts(own, len(stems_)), inside.counts(other, len(stems_))
+    seen = np.flatnonzero(ours + theirs)
+    moves = np.log((ours[seen] + 0.5) / (len(own) + 2.0)) - np.log((theirs[seen] + 0.5) / (len(other) + 2.0))
+    telling = np.argsort(-np.abs(moves) * (ours + theirs)[seen], kind="stable")[: _CONTEXT_WORDS + len(key)]
+    found = {stems_[seen[i]]: round(float(moves[i]), 3) for i in telling.tolist()}
+    return {word: move for word, move in found.items() if word not in key}
 
 
 def _deletions(word: str) -> list[str]:

@@ -181,3 +181,35 @@ def _letters(vocabulary: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np
     backoff = pairs / pairs.sum(axis=1, keepdims=True)
     smooth = (triples + _FLOOR * backoff[None]) / (triples.sum(axis=2, keepdims=True) + _FLOOR)
     return np.log(smooth).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemWords:
+    """The index turned round: stem rows of item ``i`` are ``words[start[i]:start[i + 1]]``. For fitting only."""
+
+    start: NDArray[np.int64]
+    words: NDArray[np.int32]
+
+    def counts(self, rows: NDArray[np.int64], n_words: int) -> NDArray[np.int64]:
+        """How many of these items hold each stem, (n_words,)."""
+        lengths = self.start[rows + 1] - self.start[rows]
+        first = np.cumsum(lengths) - lengths
+        where = np.arange(int(lengths.sum())) - np.repeat(first - self.start[rows], lengths)
+        return np.bincount(self.words[where], minlength=n_words)
+
+
+def item_words(index: WordIndex) -> ItemWords:
+    """Which stems each item holds, from which items each stem is in."""
+    word_of = np.repeat(np.arange(len(index.vocabulary), dtype=np.int32), np.diff(index.start))
+    order = np.argsort(index.items, kind="stable")
+    counts = np.bincount(index.items, minlength=index.n_items)
+    return ItemWords(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), word_of[order])
+
+
+def overlap(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
+    """Number of rows in both of two ascending row lists."""
+    small, large = (a, b) if len(a) <= len(b) else (b, a)
+    if not len(small):
+        return 0
+    at = np.minimum(np.searchsorted(large, small), len(large) - 1)
+    return int((large[at] == small).sum())

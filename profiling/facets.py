@@ -6,29 +6,27 @@ What the rest of the text means is the encoder's and `intent`'s work.
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .attribute_values import (
+    AttributeMatch,
+    AttributeValues,
+    attributes_from_state,
+    attributes_state,
+    fit_attributes,
+)
 from .brands import BrandIndex, BrandMatch, brands_from_state, brands_state, fit_brands
 from .catalogue_words import WordIndex, fit_words
 from .price_wishes import PriceBand, parse_price
-from .units import model_numbers, normalise, sizes, stem, words
-
-_NO_VALUE = {"yes", "no", "true", "false", "none", "other", "unknown", "n", "y", "na", "not applicable"}
-_MOST_WORDS = 4
-_COLOURS = """
-black white grey gray silver red blue green yellow orange purple violet pink brown beige gold bronze copper ivory cream navy turquoise teal burgundy maroon tan khaki charcoal lavender magenta cyan multicolour multicolor
-"""
-COLOURS: frozenset[str] = frozenset(_COLOURS.split())
-"""Colour words used where the catalogue has no colour attribute of its own."""
+from .units import model_numbers, sizes
 
 
 class FacetConfig(BaseModel):
@@ -43,15 +41,6 @@ class FacetConfig(BaseModel):
     )
     most_values: int = Field(20_000, ge=0, description="attribute values kept, the commonest first")
     currency: str | None = Field(None, description="the shop's money; GBP makes 'pounds' money, not weight")
-
-
-@dataclass(frozen=True)
-class AttributeMatch:
-    """One attribute value a query names, e.g. ``product_colour = Black``; sizes have the name ``size``."""
-
-    name: str
-    value: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -96,58 +85,32 @@ class FacetModel:
 
     config: FacetConfig
     brands: BrandIndex
-    values: Mapping[str, tuple[str, str]]
+    attributes: AttributeValues
     has_prices: bool
-    own_colours: bool
 
     def parse(self, text: str, known: WordIndex) -> Facets:
         """The facets of one query; ``known`` is the index of the catalogue this was fitted on."""
         price, rest = parse_price(text, bare=self.has_prices, currency=self.config.currency)
         brands = self.brands.find(rest, known, at_least=self.config.brand_min_probability)
-        return Facets(
-            brands=tuple(brands),
-            price=price,
-            attributes=(*self._attributes(rest, {b.text for b in brands}), *_sizes(rest)),
-            models=tuple(model_numbers(rest)),
-            rest=rest,
-        )
+        named = self.attributes.find(rest, known, taken=[brand.text for brand in brands])
+        said = {match.text for match in named}
+        sized = [AttributeMatch("size", size, size) for size in sizes(rest) if size not in said]
+        return Facets(tuple(brands), price, (*named, *sized), tuple(model_numbers(rest)), rest)
 
-    def _attributes(self, text: str, taken: set[str]) -> list[AttributeMatch]:
-        """Attribute values in the text, longest first, not overlapping brands or each other."""
-        said = words(text)
-        keys = [stem(word) for word in said]
-        used = {i for i, word in enumerate(said) if any(word in t.split() for t in taken)}
-        found: list[tuple[int, AttributeMatch]] = []
-        for n in range(min(_MOST_WORDS, len(said)), 0, -1):
-            for first in range(len(said) - n + 1):
-                span = set(range(first, first + n))
-                hit = self.values.get(" ".join(keys[first : first + n]))
-                if hit is None and n == 1 and not self.own_colours and keys[first] in COLOURS:
-                    hit = ("colour", keys[first])
-                if hit is not None and not span & used:
-                    used |= span
-                    found.append((first, AttributeMatch(hit[0], hit[1], " ".join(said[first : first + n]))))
-        return [match for _, match in sorted(found, key=lambda pair: pair[0])]
-
-    def to_state(self) -> dict[str, Any]:
-        """JSON-able form; `facets_from_state` rebuilds the model."""
-        return {
-            "config": self.config.model_dump(),
-            "brands": brands_state(self.brands),
-            "values": {key: list(pair) for key, pair in self.values.items()},
-            "has_prices": self.has_prices,
-            "own_colours": self.own_colours,
-        }
+    def to_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and JSON-able form; `facets_from_state` rebuilds the model."""
+        arrays, values = attributes_state(self.attributes)
+        meta = {"config": self.config.model_dump(), "brands": brands_state(self.brands), "attributes": values}
+        return arrays, {**meta, "has_prices": self.has_prices}
 
 
-def facets_from_state(state: Mapping[str, Any]) -> FacetModel:
+def facets_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> FacetModel:
     """The model that `FacetModel.to_state` described."""
     return FacetModel(
-        config=FacetConfig(**state["config"]),
-        brands=brands_from_state(state["brands"]),
-        values={key: (pair[0], pair[1]) for key, pair in state["values"].items()},
-        has_prices=bool(state["has_prices"]),
-        own_colours=bool(state["own_colours"]),
+        config=FacetConfig(**meta["config"]),
+        brands=brands_from_state(meta["brands"]),
+        attributes=attributes_from_state(arrays, meta["attributes"]),
+        has_prices=bool(meta["has_prices"]),
     )
 
 
@@ -160,15 +123,18 @@ def fit_facets(items: pd.DataFrame, config: FacetConfig | None = None, *, known:
         known: index of `item_texts`, built here where absent
     """
     config = config or FacetConfig()
-    texts = item_texts(items)
-    known = known or fit_words(texts)
-    values = _values(attribute_table(items), texts, known, config)
+    known = known or fit_words(item_texts(items))
     return FacetModel(
         config=config,
-        brands=fit_brands(column(items, "brand"), texts, known),
-        values=values,
+        brands=fit_brands(column(items, "brand"), known),
+        attributes=fit_attributes(
+            items,
+            known,
+            min_items=config.attribute_min_items,
+            min_share=config.attribute_min_share,
+            most=config.most_values,
+        ),
         has_prices="price" in items and bool(items["price"].notna().any()),
-        own_colours=any("colo" in name and "r" in name for name, _ in values.values()),
     )
 
 
@@ -183,75 +149,6 @@ def column(items: pd.DataFrame, name: str) -> list[str | None]:
     if name not in items:
         return [None] * len(items)
     return [value if isinstance(value, str) else None for value in items[name].tolist()]
-
-
-def attribute_table(items: pd.DataFrame) -> dict[str, list[tuple[int, str]]]:
-    """Attribute name -> (item row, value) of every text value; numbers and yes/no are left out.
-
-    Values that are no JSON object are taken as absent: `validate` is what reports them.
-    """
-    table: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for row, raw in enumerate(column(items, "attributes")):
-        for name, value in _object(raw).items():
-            for one in value if isinstance(value, list) else [value]:
-                if isinstance(one, str) and any(c.isalpha() for c in one) and normalise(one).strip() not in _NO_VALUE:
-                    table[name].append((row, one.strip()))
-    return dict(table)
-
-
-def _object(raw: str | None) -> dict[str, Any]:
-    """The JSON object in ``raw``, or an empty one."""
-    if raw is None:
-        return {}
-    try:
-        value = json.loads(raw)
-    except json.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _values(
-    table: Mapping[str, Sequence[tuple[int, str]]], texts: Sequence[str], known: WordIndex, config: FacetConfig
-) -> dict[str, tuple[str, str]]:
-    """Stemmed words -> (attribute, value) where a value is common enough and its words mostly mean it."""
-    rows: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for name, pairs in table.items():
-        if len(pairs) > 20 and len({value for _, value in pairs}) > 0.5 * len(pairs):
-            continue  # free text, not a choice
-        for row, value in pairs:
-            key = [stem(word) for word in words(value)]
-            if 0 < len(key) <= _MOST_WORDS and len("".join(key)) > 1:
-                rows[" ".join(key)][name, value].append(row)
-    chosen: list[tuple[int, str, tuple[str, str]]] = []
-    for key, meanings in rows.items():
-        by_field: Counter[str] = Counter()
-        for (name, _), held in meanings.items():
-            by_field[name] += len(held)
-        field = min(by_field, key=lambda name: (-by_field[name], name))
-        value = min((m for m in meanings if m[0] == field), key=lambda m: (-len(meanings[m]), m[1]))
-        having = np.unique(np.concatenate([np.asarray(held, np.int64) for held in meanings.values()]))
-        if (
-            len(having) >= config.attribute_min_items
-            and _share(key.split(), having, known) >= config.attribute_min_share
-        ):
-            chosen.append((len(having), key, value))
-    chosen.sort(key=lambda c: (-c[0], c[1]))
-    return {key: value for _, key, value in chosen[: config.most_values]}
-
-
-def _share(key: Iterable[str], having: np.ndarray[Any, np.dtype[np.int64]], known: WordIndex) -> float:
-    """Items with the value / items with the value or its words in their text."""
-    held: np.ndarray[Any, Any] | None = None
-    for word in key:
-        rows = known.holding(word)
-        held = rows if held is None else np.intersect1d(held, rows, assume_unique=True)
-    either = len(having) if held is None else len(np.union1d(having, held))
-    return len(having) / max(either, 1)
-
-
-def _sizes(text: str) -> list[AttributeMatch]:
-    """Sizes with units as attributes named ``size``."""
-    return [AttributeMatch("size", value, value) for value in sizes(text)]
 
 
 def price_levels(prices: Sequence[float | None], *, low: float = 1 / 3, high: float = 2 / 3) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """Words, sizes and model numbers as shops write them: the text arithmetic below intent.
 
 Covers normalising, tokenising (Latin words, decimals, fractions, CJK bigrams), light plural stripping, sizes with
-units ("3/4 in", "24x36", "1.8m") and model-number-like words ("TN-2110"). Money is in `price_wishes`, meaning in the encoder.
+units ("3/4 in", "24x36", "1.8m") and model-number-like words ("TN-2110"). Money is in `price_wishes`; meaning is the
+encoder's.
 """
 
 from __future__ import annotations
