@@ -1,7 +1,7 @@
 """A BERT-like checkpoint as an encoder: pinned, stamped, and loaded when the first text comes.
 
-Covers duplicates, blanks, prompts, batching by tokens and restoring the order. The network itself is in `network`, which
-is imported with torch and transformers on the first `encode`; a run whose vectors all lie in a cache never pays for it.
+Covers duplicates, blanks, prompts, batching by tokens and restoring the order. The network itself is in `network`,
+imported with torch and transformers on the first `encode`; a run whose vectors all lie in a cache never pays for it.
 """
 
 from __future__ import annotations
