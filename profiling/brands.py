@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue_words import ItemWords, WordIndex, item_words
+from .catalogue_words import SHORTEST_SLIP, ItemWords, WordIndex, deletions, item_words, one_slip
 from .units import normalise, stem, words
 
 _LEGAL_FORMS = """
@@ -26,7 +26,6 @@ inc llc ltd limited co corp corporation company gmbh ag kg sa sas srl spa bv nv 
 """
 _LEGAL = frozenset(_LEGAL_FORMS.split())
 _LINK = {"and", "und", "et", "y", "&"}
-_MIN_TYPO = 5
 _CONTEXT_WORDS = 200
 _TYPO_TRUST = 0.85
 _COMMON = 0.5
@@ -100,7 +99,7 @@ class BrandIndex:
         written, joined = " ".join(said), "".join(said)
         trust = 1.0
         key = written if written in self.names else None
-        if key is None and (n == 1 or len(joined) >= _MIN_TYPO):
+        if key is None and (n == 1 or len(joined) >= SHORTEST_SLIP):
             key = self._compact.get(joined)
         if key is None and n <= 2 and not any(known.frequency(stem(word)) for word in said if len(word) > 2):
             key, trust = self._slip(joined), _TYPO_TRUST
@@ -113,26 +112,11 @@ class BrandIndex:
 
     def _slip(self, joined: str) -> str | None:
         """The one name within one insertion, deletion, substitution or swap of ``joined``, first letter kept."""
-        if len(joined) < _MIN_TYPO or joined.isdigit():
+        if len(joined) < SHORTEST_SLIP or joined.isdigit():
             return None
-        near = {key for part in _deletions(joined) for key in self._slips.get(part, ())}
+        near = {key for part in deletions(joined) for key in self._slips.get(part, ())}
         near = {key for key in near if key[0] == joined[0] and one_slip(joined, key.replace(" ", ""))}
         return near.pop() if len(near) == 1 else None
-
-
-def one_slip(a: str, b: str) -> bool:
-    """Whether two different strings are one insertion, deletion, substitution or swap of neighbours apart.
-
-    >>> one_slip("samsng", "samsung"), one_slip("smasung", "samsung"), one_slip("sony", "sony"), one_slip("abc", "cab")
-    (True, True, False, False)
-    """
-    if a == b or abs(len(a) - len(b)) > 1:
-        return False
-    i = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    if len(a) != len(b):
-        short, long = sorted((a, b), key=len)
-        return short[i:] == long[i + 1 :]
-    return a[i + 1 :] == b[i + 1 :] or (a[i : i + 2] == b[i : i + 2][::-1] and a[i + 2 :] == b[i + 2 :])
 
 
 def fit_brands(brands: Sequence[str | None], known: WordIndex) -> BrandIndex:
@@ -191,8 +175,8 @@ def brand_index(names: dict[str, BrandName]) -> BrandIndex:
         joined = name.replace(" ", "")
         if len(joined) >= 4 or " " not in name:
             compact.setdefault(joined, name)
-        if len(joined) >= _MIN_TYPO:
-            for part in _deletions(joined):
+        if len(joined) >= SHORTEST_SLIP:
+            for part in deletions(joined):
                 slips.setdefault(part, set()).add(name)
     longest = max((name.count(" ") + 1 for name in names), default=0)
     return BrandIndex(names, min(longest, 6), compact, {part: tuple(keys) for part, keys in slips.items()})
@@ -238,11 +222,6 @@ def _context(
     telling = np.argsort(-np.abs(moves) * (ours + theirs)[seen], kind="stable")[: _CONTEXT_WORDS + len(key)]
     found = {stems_[seen[i]]: round(float(moves[i]), 3) for i in telling.tolist()}
     return {word: move for word, move in found.items() if word not in key}
-
-
-def _deletions(word: str) -> list[str]:
-    """The word and every form with one letter gone."""
-    return [word, *(word[:i] + word[i + 1 :] for i in range(len(word)))]
 
 
 def _wordy(word: str) -> bool:

@@ -8,7 +8,7 @@ tell words from keyboard noise. Ranking by words is `retrieval`'s work.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from .units import stems
 
 _SYMBOLS = 29  # boundary, a-z, digit, anything else
 _FLOOR = 2.0  # pseudo-count of a letter triple
+_STRANGE = -6.0
+SHORTEST_SLIP = 5  # letters a word needs before a slip in it is looked for
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class WordEvidence:
         together: largest share of it that one single item holds
         matches: how many items hold that share
         duplicate: overlap of the query with the closest item's words, F1 weighted by rarity
-        spelling: mean log-likelihood of the letters of its least word-like word (not in [0, 1]; about -1.5 to -4)
+        spelling: `WordIndex.spelling` of the strangest of its words that the catalogue lacks (not in [0, 1])
         n_words: how many words were asked about
     """
 
@@ -36,7 +38,7 @@ class WordEvidence:
     together: float = 0.0
     matches: int = 0
     duplicate: float = 0.0
-    spelling: float = -4.0
+    spelling: float = -6.0
     n_words: int = 0
 
 
@@ -51,6 +53,8 @@ class WordIndex:
         idf: log((n_items + 1) / (n_holding + .5)), (n_stems,)
         mass: sum of idf over an item's distinct stems, (n_items,)
         letters: log P(third letter | two before), (29, 29, 29) float32
+        usual: mean log-likelihood of the letters of the catalogue's own words
+        near: word, whole or with one letter gone -> known words it may stand for
     """
 
     vocabulary: dict[str, int]
@@ -59,6 +63,8 @@ class WordIndex:
     idf: NDArray[np.float32]
     mass: NDArray[np.float32]
     letters: NDArray[np.float32]
+    usual: float
+    near: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def n_items(self) -> int:
@@ -70,6 +76,25 @@ class WordIndex:
         row = self.vocabulary.get(word)
         return self.items[:0] if row is None else self.items[self.start[row] : self.start[row + 1]]
 
+    def rows(self, words: Sequence[str]) -> list[int]:
+        """Rows of the distinct stems among these that the catalogue has, in order."""
+        return [row for word in dict.fromkeys(words) if (row := self.vocabulary.get(word)) is not None]
+
+    def mended(self, words: Sequence[str]) -> list[str]:
+        """The stems with each unknown one of five letters or more replaced by a known one that is one slip away.
+
+        The commonest such word with the same first letter wins; where there is none the stem stays.
+        """
+        return [word if word in self.vocabulary else self._mend(word) for word in words]
+
+    def _mend(self, word: str) -> str:
+        """The commonest known word one slip from this one, or itself."""
+        if len(word) < SHORTEST_SLIP or not word.isalpha():
+            return word
+        found = {near for part in deletions(word) for near in self.near.get(part, ())}
+        found = {near for near in found if near[0] == word[0] and one_slip(word, near)}
+        return min(found, key=lambda near: (-self.frequency(near), near), default=word)
+
     def frequency(self, word: str) -> int:
         """How many items hold this stem."""
         row = self.vocabulary.get(word)
@@ -80,17 +105,18 @@ class WordIndex:
         distinct = list(dict.fromkeys(words))
         if not distinct:
             return WordEvidence()
-        rows = [row for word in distinct if (row := self.vocabulary.get(word)) is not None]
+        rows = self.rows(distinct)
+        alone = [row for row in rows if without is not None and self._only(row, without)]
         most = np.log((self.n_items + 1) / 0.5)
         total = float(self.idf[rows].sum() + most * (len(distinct) - len(rows)))
-        spelling = min((self.spelling(word) for word in distinct), default=-4.0)
-        if not rows:
+        strange = [w for w in distinct if self.vocabulary.get(w) is None or self.vocabulary[w] in alone]
+        spelling = min((self.spelling(word) for word in strange), default=self.usual)
+        if len(rows) == len(alone):
             return WordEvidence(spelling=spelling, n_words=len(distinct))
         held = self._held(rows)
-        known = float(self.idf[rows].sum())
+        known = float(self.idf[rows].sum() - self.idf[alone].sum())
         if without is not None:
             held[without] = 0.0
-            known -= float(sum(self.idf[row] for row in rows if self._only(row, without)))
         best = float(held.max())
         f1 = 2 * held / (total + self.mass)
         return WordEvidence(
@@ -103,9 +129,14 @@ class WordIndex:
         )
 
     def spelling(self, word: str) -> float:
-        """Mean log-likelihood of a word's letters under the catalogue's words; numbers and other scripts score 0."""
-        if not (word.isascii() and word.isalpha()) or len(word) < 3:
-            return 0.0
+        """Mean log-likelihood of a word's letters under the catalogue's words, about -1.5 to -5.
+
+        Numbers and words of one or two letters are `usual`; words of another script are as strange as can be.
+        """
+        if not word.isascii():
+            return _STRANGE
+        if not word.isalpha() or len(word) < 3:
+            return self.usual
         codes = _codes(word)
         return float(np.mean([self.letters[codes[i], codes[i + 1], codes[i + 2]] for i in range(len(codes) - 2)]))
 
@@ -140,14 +171,19 @@ def index_from(
     order = np.lexsort((item_of, word_of))
     counts = np.bincount(word_of, minlength=len(vocabulary))
     idf = np.log((n_items + 1) / (counts + 0.5)).astype(np.float32)
-    return WordIndex(
+    letters = _letters(vocabulary, counts)
+    index = WordIndex(
         vocabulary={word: row for row, word in enumerate(vocabulary)},
         start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         items=item_of[order].astype(np.int32),
         idf=idf,
         mass=np.bincount(item_of, weights=idf[word_of], minlength=n_items).astype(np.float32),
-        letters=_letters(vocabulary, counts),
+        letters=letters,
+        usual=-2.5,
     )
+    plain = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2][:5000]
+    usual = float(np.mean([index.spelling(word) for word in plain])) if plain else index.usual
+    return replace(index, usual=usual, near=_near(vocabulary, counts))
 
 
 def words_state(index: WordIndex) -> tuple[dict[str, NDArray[np.generic]], list[str]]:
@@ -160,6 +196,36 @@ def words_from_state(arrays: dict[str, NDArray[np.generic]], vocabulary: Sequenc
     start, items = arrays["start"].astype(np.int64), arrays["items"].astype(np.int32)
     word_of = np.repeat(np.arange(len(vocabulary), dtype=np.int32), np.diff(start))
     return index_from(vocabulary, word_of, items, len(arrays["mass"]))
+
+
+def one_slip(a: str, b: str) -> bool:
+    """Whether two different strings are one insertion, deletion, substitution or swap of neighbours apart.
+
+    >>> one_slip("samsng", "samsung"), one_slip("smasung", "samsung"), one_slip("sony", "sony"), one_slip("abc", "cab")
+    (True, True, False, False)
+    """
+    if a == b or abs(len(a) - len(b)) > 1:
+        return False
+    i = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    if len(a) != len(b):
+        short, long = sorted((a, b), key=len)
+        return short[i:] == long[i + 1 :]
+    return a[i + 1 :] == b[i + 1 :] or (a[i : i + 2] == b[i : i + 2][::-1] and a[i + 2 :] == b[i + 2 :])
+
+
+def deletions(word: str) -> list[str]:
+    """The word and every form with one letter gone (two words one slip apart share one of these)."""
+    return [word, *(word[:i] + word[i + 1 :] for i in range(len(word)))]
+
+
+def _near(vocabulary: Sequence[str], counts: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
+    """Lookup of words that may have been meant: letters only, five or more, in at least two items."""
+    found: dict[str, list[str]] = {}
+    for word, count in zip(vocabulary, counts.tolist(), strict=True):
+        if count >= 2 and len(word) >= SHORTEST_SLIP and word.isalpha():
+            for part in deletions(word):
+                found.setdefault(part, []).append(word)
+    return {part: tuple(words) for part, words in found.items()}
 
 
 def _codes(word: str) -> list[int]:

@@ -6,12 +6,10 @@ What the rest of the text means is the encoder's and `intent`'s work.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -149,15 +147,3 @@ def column(items: pd.DataFrame, name: str) -> list[str | None]:
     if name not in items:
         return [None] * len(items)
     return [value if isinstance(value, str) else None for value in items[name].tolist()]
-
-
-def price_levels(prices: Sequence[float | None], *, low: float = 1 / 3, high: float = 2 / 3) -> tuple[float, float]:
-    """Prices below which "cheap" and above which "premium" lies; NaN where there are no prices.
-
-    >>> price_levels([1, 2, 3, 4, 5, 6, 7])
-    (3.0, 5.0)
-    """
-    known = [p for p in prices if p is not None and not math.isnan(p)]
-    if not known:
-        return math.nan, math.nan
-    return float(np.quantile(known, low)), float(np.quantile(known, high))

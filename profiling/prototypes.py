@@ -23,6 +23,7 @@ from .catalogue_words import WordIndex, item_words
 from .clusters import contrastive_names, nearest_centroid, spherical_kmeans
 
 SEPARATOR = " > "
+_FEWEST_PRICES = 10
 _SMOOTH = 2.0  # pseudo-items of the whole catalogue in each category's word habits
 
 
@@ -50,6 +51,8 @@ class Prototypes:
         word_start, word_category, word_gain: log-likelihood gain of stem ``w`` for the categories that hold it, CSR
         base: what any word costs a category before its gain, (n_categories,)
         weights: (cosine / temperature, words, log size) weights of the score
+        price_levels: prices below which "cheap" and above which "premium" lies, the whole catalogue last; NaN where
+            fewer than ten prices are known, (n_categories + 1, 2)
     """
 
     paths: tuple[str, ...]
@@ -61,6 +64,7 @@ class Prototypes:
     word_gain: NDArray[np.float32]
     base: NDArray[np.float32]
     weights: tuple[float, float, float]
+    price_levels: NDArray[np.float64]
 
     def probabilities(self, vectors: NDArray[np.float32], words: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """P(category | text) for texts given by unit vectors (n, d) and stem rows, (n, n_categories); rows sum to 1."""
@@ -124,6 +128,7 @@ def fit_prototypes(
         word_gain=gain,
         base=base,
         weights=(20.0, 0.5, 0.0),
+        price_levels=price_levels(items, member, len(paths)),
     )
     if len(paths) < 2:
         return plain
@@ -216,9 +221,26 @@ def centroids_of(
     return (sums / np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
+def price_levels(items: pd.DataFrame, member: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Lower and upper third of the prices in each of ``n`` categories and, last, in the whole catalogue, (n + 1, 2)."""
+    levels = np.full((n + 1, 2), np.nan)
+    if "price" not in items:
+        return levels
+    price = pd.to_numeric(items["price"]).to_numpy(np.float64, na_value=np.nan)
+    known = ~np.isnan(price)
+    if known.any():
+        levels[n] = np.quantile(price[known], [1 / 3, 2 / 3])
+    order = np.argsort(member[known], kind="stable")
+    price, where = price[known][order], member[known][order]
+    first = np.searchsorted(where, np.arange(n + 1))
+    for row in np.flatnonzero(np.diff(first) >= _FEWEST_PRICES).tolist():
+        levels[row] = np.quantile(price[first[row] : first[row + 1]], [1 / 3, 2 / 3])
+    return levels
+
+
 def prototypes_state(model: Prototypes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays and JSON-able form; `prototypes_from_state` rebuilds the model."""
-    names = ("centroids", "n_members", "word_start", "word_category", "word_gain", "base")
+    names = ("centroids", "n_members", "word_start", "word_category", "word_gain", "base", "price_levels")
     meta = {"paths": list(model.paths), "source": model.source, "weights": list(model.weights)}
     return {name: getattr(model, name) for name in names}, meta
 
