@@ -154,6 +154,8 @@ class ShopWriter:
     def __enter__(self) -> ShopWriter:
         if self.path.exists() and not self.overwrite:
             raise ShopError(f"{self.path}: exists already; choose another folder or overwrite it (--force)")
+        if self.path.exists() and not self.path.is_dir():
+            raise ShopError(f"{self.path}: is a file; choose the name of a folder")
         if self.path.exists() and any(self.path.iterdir()) and not (self.path / "shop.json").is_file():
             raise ShopError(f"{self.path}: holds files but no shop.json, so it is no shop; choose another folder")
         shutil.rmtree(self._temp, ignore_errors=True)
@@ -180,15 +182,22 @@ class ShopWriter:
         self._files[table].write_table(pa.Table.from_pandas(frame, schema, preserve_index=False), ROW_GROUP)
         self._rows[table] += len(frame)
 
-    def add_extra(self, name: str, frame: pd.DataFrame) -> None:
-        """Write one table under ``extra/``, outside the contract, with the types it has."""
-        (self._temp / "extra").mkdir(exist_ok=True)
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        table = table.cast(pa.schema([f.with_type(_small(f.type)) for f in table.schema]))
-        pq.write_table(
-            table.replace_schema_metadata(None), self._temp / "extra" / f"{name}.parquet", compression="zstd"
-        )
-        self._extra[name] = len(frame)
+    def add_extra(self, name: str, frame: pd.DataFrame | pa.Table) -> None:
+        """Append rows to a table under ``extra/``, outside the contract; the first piece sets the types."""
+        if isinstance(frame, pd.DataFrame):
+            frame = pa.Table.from_pandas(frame, preserve_index=False)
+        file = f"extra/{name}"
+        if file not in self._files:
+            (self._temp / "extra").mkdir(exist_ok=True)
+            schema = pa.schema([f.with_type(_small(f.type)) for f in frame.schema])
+            self._files[file] = pq.ParquetWriter(self._temp / f"{file}.parquet", schema, compression="zstd")
+            self._extra[name] = 0
+        self._files[file].write_table(frame.cast(self._files[file].schema), ROW_GROUP)
+        self._extra[name] += len(frame)
+
+    def rows(self) -> dict[str, int]:
+        """Rows written so far, by table; files under ``extra/`` as ``extra/NAME``."""
+        return {**self._rows, **{f"extra/{name}": rows for name, rows in self._extra.items()}}
 
     def finish(self, meta: Mapping[str, Any]) -> None:
         """Write ``shop.json`` (counts of tables are filled in) and publish the folder under its name."""
@@ -210,7 +219,12 @@ class ShopWriter:
         old = self.path.parent / f".{self.path.name}.{os.getpid()}.old"
         if self.path.exists():
             os.rename(self.path, old)
-        os.rename(self._temp, self.path)
+        try:
+            os.rename(self._temp, self.path)
+        except OSError:
+            if old.exists():
+                os.rename(old, self.path)
+            raise
         _fsync(self.path.parent)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -124,7 +124,7 @@ def _people(items: pd.DataFrame, rng: Generator) -> tuple[pd.DataFrame, pd.DataF
     goods = _Goods(
         category=items["category"].to_numpy(object),
         price=items["price"].to_numpy(float),
-        created_s=(items["created_at"] - _START).dt.total_seconds().to_numpy(np.float64),
+        created_s=np.asarray((items["created_at"] - _START).dt.total_seconds(), dtype=np.float64),
     )
     level = items["price"].fillna(items["price"].median()).rank(pct=True).to_numpy()
     for n in range(30):
