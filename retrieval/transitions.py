@@ -67,12 +67,7 @@ def transition_counts(
     baskets = interaction_matrix(log, step, n_steps)
     user = np.zeros(n_steps, dtype=np.int64)
     user[step] = log.user()
-    forward = sp.csr_matrix((log.n_items, log.n_items), dtype=np.float32)
-    for distance in range(1, min(window, n_steps - 1) + 1):
-        earlier = np.flatnonzero(user[distance:] == user[:-distance])
-        if len(earlier) == 0:
-            break
-        forward = forward + _pairs(baskets, earlier, distance) * np.float32(pair_decay ** (distance - 1))
+    forward = baskets.T.tocsr() @ _soon_after(baskets, user, window=window, pair_decay=pair_decay)
     counts = forward + backward * forward.T
     if ties == "together" and same_step > 0:
         counts = counts + same_step * (baskets.T @ baskets)
@@ -81,6 +76,12 @@ def transition_counts(
     return sp.csr_matrix((counts.data[off], (counts.row[off], counts.col[off])), shape=counts.shape)
 
 
-def _pairs(baskets: sp.csr_matrix, earlier: NDArray[np.int64], distance: int) -> sp.csr_matrix:
-    """How often an item (row) stands ``distance`` steps before another (column)."""
-    return baskets[earlier].T.tocsr() @ baskets[earlier + distance]
+def _soon_after(baskets: sp.csr_matrix, user: NDArray[np.int64], *, window: int, pair_decay: float) -> sp.csr_matrix:
+    """What the same user takes in the next ``window`` steps, decayed by distance, (n_steps, n_items) CSR."""
+    n_steps = len(user)
+    later = sp.csr_matrix((n_steps, n_steps), dtype=np.float32)
+    for distance in range(1, min(window, n_steps - 1) + 1):
+        earlier = np.flatnonzero(user[distance:] == user[:-distance])
+        weight = np.full(len(earlier), pair_decay ** (distance - 1), dtype=np.float32)
+        later = later + sp.csr_matrix((weight, (earlier, earlier + distance)), shape=later.shape)
+    return later @ baskets

@@ -1,0 +1,163 @@
+"""Fusion: many parts, one score. Scaling parts to a common unit and choosing their weights on validation.
+
+A part is anything that scores the catalogue for a request: a block, BM25, neighbours, popularity. Parts are divided by
+their standard deviation over the catalogue, request by request (a z-score without its centre, which cannot change an
+order), and added with weights: ``score = sum_p weight_p * part_p / sd_p``. Being a plain sum, the score is its own
+explanation. Weights come from `choose_weights`; where there is nothing to choose on, `reciprocal_rank` needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+WEIGHT_STEPS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
+
+
+def inverse_sd(scores: NDArray[np.floating]) -> Float:
+    """One over the standard deviation of each row, 0 where a row is constant (the part knows nothing), (n_requests,).
+
+    >>> inverse_sd(np.array([[0.0, 2.0], [3.0, 3.0]])).tolist()
+    [1.0, 0.0]
+    """
+    sd = scores.std(axis=1, dtype=np.float64)
+    return np.where(sd > 1e-12, 1.0 / np.maximum(sd, 1e-12), 0.0).astype(np.float32)
+
+
+def reciprocal_rank(scores: Mapping[str, Float], *, k: int = 60) -> Float:
+    """Sum of ``1 / (k + rank)`` over the parts that know something of a request, (n_requests, n_items).
+
+    Source: Cormack, Clarke and Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+    methods", SIGIR 2009.
+    """
+    total: NDArray[np.floating] | None = None
+    for part in scores.values():
+        order = np.argsort(-part, axis=1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(part.shape[1])[None, :], axis=1)
+        known = (inverse_sd(part) > 0)[:, None]
+        share = np.where(known, 1.0 / (k + 1.0 + rank), 0.0)
+        total = share if total is None else total + share
+    if total is None:
+        raise ValueError("scores must hold at least one part, got none")
+    return total.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The best items of each part for a sample of requests, for choosing weights.
+
+    Attributes:
+        parts: names of the parts
+        values: scaled part scores, (n_parts, n_requests, n_candidates)
+        gain: gain of each candidate, 0 where irrelevant, (n_requests, n_candidates)
+        allowed: false for padding and for items that may not be shown, (n_requests, n_candidates)
+        ideal: best possible DCG of each request over the whole catalogue, (n_requests,)
+    """
+
+    parts: tuple[str, ...]
+    values: Float
+    gain: Float
+    allowed: NDArray[np.bool_]
+    ideal: Float
+
+    def objective(self, weights: Sequence[float], *, k: int = 10) -> float:
+        """Mean NDCG@k of the candidates ordered by the weighted sum of the parts."""
+        fused = np.tensordot(np.asarray(weights, dtype=np.float32), self.values, axes=1)
+        fused[~self.allowed] = -np.inf
+        k = min(k, fused.shape[1])
+        top = np.argpartition(-fused, k - 1, axis=1)[:, :k]
+        top = np.take_along_axis(top, np.argsort(-np.take_along_axis(fused, top, 1), axis=1, kind="stable"), 1)
+        gain = np.where(np.take_along_axis(self.allowed, top, 1), np.take_along_axis(self.gain, top, 1), 0.0)
+        dcg = (gain / np.log2(np.arange(2, k + 2))).sum(axis=1)
+        return float(np.mean(dcg / np.maximum(self.ideal, 1e-12)))
+
+
+def merge_candidates(batches: Sequence[Candidates]) -> Candidates:
+    """One set of candidates from several batches of requests."""
+    width = max(batch.gain.shape[1] for batch in batches)
+
+    def wide(rows: NDArray, axis: int) -> NDArray:
+        pad = [(0, 0)] * rows.ndim
+        pad[axis] = (0, width - rows.shape[axis])
+        return np.pad(rows, pad)
+
+    return Candidates(
+        parts=batches[0].parts,
+        values=np.concatenate([wide(batch.values, 2) for batch in batches], axis=1),
+        gain=np.concatenate([wide(batch.gain, 1) for batch in batches]),
+        allowed=np.concatenate([wide(batch.allowed, 1) for batch in batches]),
+        ideal=np.concatenate([batch.ideal for batch in batches]),
+    )
+
+
+def candidates(
+    scores: Mapping[str, Float], gain: Float, ideal: Float, *, allowed: NDArray[np.bool_] | None = None, n: int = 150
+) -> Candidates:
+    """The union of each part's ``n`` best items, with scaled scores.
+
+    Args:
+        scores: part -> raw scores, (n_requests, n_items)
+        gain: gain of every item, (n_requests, n_items)
+        ideal: best possible DCG, (n_requests,)
+        allowed: items that may be shown, (n_requests, n_items); None for all
+    """
+    n_requests, n_items = gain.shape
+    chosen = np.zeros((n_requests, n_items), dtype=bool)
+    scaled = {}
+    for name, raw in scores.items():
+        scale = inverse_sd(raw)[:, None]
+        part = raw * scale
+        scaled[name] = part
+        shown = part if allowed is None else np.where(allowed, part, -np.inf)
+        best = np.argpartition(-shown, min(n, n_items) - 1, axis=1)[:, :n]
+        np.put_along_axis(chosen, best, True, axis=1)
+    if allowed is not None:
+        chosen &= allowed
+    width = max(int(chosen.sum(axis=1).max(initial=0)), 1)
+    row, column = np.nonzero(chosen)
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    values = np.zeros((len(scores), n_requests, width), dtype=np.float32)
+    for position, part in enumerate(scaled.values()):
+        values[position, row, place] = part[row, column]
+    kept_gain = np.zeros((n_requests, width), dtype=np.float32)
+    kept_gain[row, place] = gain[row, column]
+    real = np.zeros((n_requests, width), dtype=bool)
+    real[row, place] = True
+    return Candidates(tuple(scores), values, kept_gain, real, ideal)
+
+
+def choose_weights(
+    sample: Candidates, *, start: Mapping[str, float] | None = None, rounds: int = 4, least_gain: float = 1e-5
+) -> tuple[dict[str, float], float]:
+    """Coordinate ascent on mean NDCG@10: each weight in turn is scaled, or dropped, until nothing helps.
+
+    Without ``start`` it begins with the best single part and lets the others join. Weights are >= 0.
+
+    Returns:
+        weight of each part, and the NDCG@10 they reach on the sample
+    """
+    n_parts = len(sample.parts)
+    if start is None:
+        single = [sample.objective(np.eye(n_parts)[part]) for part in range(n_parts)]
+        weights = np.eye(n_parts)[int(np.argmax(single))]
+    else:
+        weights = np.array([start.get(name, 0.0) for name in sample.parts])
+    best = sample.objective(weights)
+    for _ in range(rounds):
+        before = best
+        for part in range(n_parts):
+            joins = [0.1, 0.3, 1.0] if weights[part] == 0 else [weights[part] * step for step in WEIGHT_STEPS]
+            for value in joins:
+                trial = weights.copy()
+                trial[part] = value
+                reached = sample.objective(trial) if trial.any() else 0.0
+                if reached > best + least_gain:
+                    weights, best = trial, reached
+        if best - before < 10 * least_gain:
+            break
+    return dict(zip(sample.parts, (float(w) for w in weights), strict=True)), best
