@@ -2,7 +2,7 @@
 
 `leave_one_out` hides each user's last event, `time_split` everything after a date; `search_split` has the protocols
 over judged queries, `labels` those over labelled sentences. Both here read the shop's own settings in ``shop.json``
-and rank the whole catalogue: there are no sampled negatives. Untimed kinds and impressions take part in nothing.
+and rank the whole catalogue: there are no sampled negatives. Untimed kinds take part in nothing.
 """
 
 from __future__ import annotations
@@ -184,24 +184,28 @@ def time_split(
 
 
 def timed_log(shop: Shop, options: Mapping[str, Any]) -> tuple[EventLog, NDArray[np.bool_]]:
-    """The shop's log without untimed kinds and impressions, and which of its events are targets, (n_events,).
+    """The log of a protocol and which of its events are targets, (n_events,).
 
-    Targets are the ``kinds`` of ``options``; without them purchases where there are any, else everything.
+    Targets are the ``kinds`` of ``options``; without them purchases where there are any, else every timed kind but
+    impressions. Histories and training events are of the same kinds and of those that ``history_kinds`` adds: a view or
+    a cart seconds before a purchase gives the answer away, so they take part only where the shop says so.
     A return (negative quantity) is history but no target.
 
     Raises:
-        ShopError: no such events.
+        ShopError: no such events, or kinds that have no time.
     """
     events, items = shop.table("events"), shop.table("items")
     untimed = shop.meta.get("untimed_kinds") or []
-    kinds = [k for k in KINDS if k not in untimed and k != "impression"]
-    log = event_log(events, items["item_id"].tolist(), kinds=kinds, rating_scale=shop.meta.get("rating_scale"))
+    timed = [k for k in KINDS if k not in untimed]
     wanted = options.get("kinds")
     if not wanted:
-        wanted = ["purchase"] if (log.kind == KINDS.index("purchase")).any() else kinds
-    unknown = [k for k in wanted if k not in kinds]
+        bought = "purchase" in timed and (events["kind"] == "purchase").any()
+        wanted = ["purchase"] if bought else [k for k in timed if k != "impression"]
+    kinds = list(dict.fromkeys([*wanted, *(options.get("history_kinds") or [])]))
+    unknown = [k for k in kinds if k not in timed]
     if unknown:
-        raise ShopError(f"shop.json: protocols name the kinds {unknown}; allowed are timed kinds: {', '.join(kinds)}")
+        raise ShopError(f"shop.json: protocols name the kinds {unknown}; allowed are timed kinds: {', '.join(timed)}")
+    log = event_log(events, items["item_id"].tolist(), kinds=kinds, rating_scale=shop.meta.get("rating_scale"))
     target = np.isin(log.kind, [KINDS.index(k) for k in wanted]) & ~(log.quantity < 0)
     if not target.any():
         raise ShopError(f"shop {shop.name!r} has no timed events of the kinds {', '.join(wanted)}")

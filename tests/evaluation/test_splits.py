@@ -10,6 +10,7 @@ from tasteprint.evaluation.gains import grade_gain
 from tasteprint.evaluation.search_split import search_split
 from tasteprint.evaluation.splits import Split, cut_dates, leave_one_out, time_split
 from tasteprint.profiling.errors import ConfigError, ShopError
+from tasteprint.profiling.log import KINDS
 from tasteprint.profiling.schema import conform
 from tasteprint.profiling.shop import Shop
 from tasteprint.profiling.tiny import tiny_shop
@@ -148,11 +149,21 @@ def test_dates_fall_back_to_quantiles() -> None:
         cut_dates(at_s, {"valid_from": "yesterday-ish"})
 
 
-def test_untimed_kinds_take_part_in_nothing() -> None:
+def kinds_of(shop: Shop, **options) -> set[str]:
+    meta = {**shop.meta, "untimed_kinds": ["own"], "protocols": {"time_split": options}}
+    log = time_split(Shop(**{**vars(shop), "meta": meta})).requests.log
+    return {KINDS[k] for k in np.unique(log.kind)}
+
+
+def test_which_kinds_take_part() -> None:
     shop = tiny_shop()
-    quiet = Shop(**{**vars(shop), "meta": {**shop.meta, "untimed_kinds": ["own"]}})
-    log = time_split(quiet).requests.log
-    assert not np.isin(log.kind, [0, 6]).any()  # impression, own
+    assert kinds_of(shop) == {"purchase"}
+    assert kinds_of(shop, kinds=["review"]) == {"review"}
+    assert kinds_of(shop, kinds=["purchase"], history_kinds=["view"]) == {"purchase", "view"}
+    unbought = Shop(**{**vars(shop), "events": shop.events[shop.events["kind"] != "purchase"]})
+    assert kinds_of(unbought) == {"click", "view", "cart", "review"}  # no impressions, nothing untimed
+    with pytest.raises(ShopError, match="own"):
+        kinds_of(shop, kinds=["own"])
 
 
 @pytest.mark.parametrize("make", [leave_one_out, time_split])

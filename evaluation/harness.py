@@ -1,0 +1,310 @@
+"""Run methods through a protocol: fit, rank, measure, test. The one loop behind ``tasteprint evaluate``.
+
+Covers the protocols that rank items; sentences with labels are `labels`' work. The clock is an argument; nothing
+here writes or reads files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from ..profiling.encoder import Encoder
+from ..profiling.errors import ConfigError, ShopError
+from ..profiling.shop import Shop
+from ..retrieval.scorer import TrainingSet
+from .methods import METHODS, Method, Resources, chosen_methods
+from .rank import SLICE_KEYS, catalogue_means, mean, measure, rank, slice_means
+from .ranking import TopK
+from .results import Results, Run
+from .search_split import search_split
+from .significance import compare
+from .slices import SLICE_MEANINGS
+from .splits import FitOn, Split, Stage, Window, leave_one_out, time_split
+from .tuning import tune
+from .versions import versions
+
+RANKING_PROTOCOLS = ("leave_one_out", "time_split", "search_full", "search_rerank")
+CHALLENGER = "tasteprint"
+TESTED = ("ndcg@10", "recall@10", "recall@100")
+EXAMPLES = 100
+"""Requests whose first ten items are kept for reports."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a protocol is run; the defaults are the reported form.
+
+    Attributes:
+        stage: ``test``, or ``valid`` to look while working
+        fit_on: None = the protocol's own default
+        window: of ``time_split``
+        exclude_seen: None = decided from the training events
+        seeds: runs of methods that are random
+        tune: search each method's options on the validation stage first
+        batch: requests ranked at once
+        against: method that all others are tested against; None = `CHALLENGER` if it runs, else the best
+    """
+
+    stage: Stage = "test"
+    fit_on: FitOn | None = None
+    window: Window = "rolling"
+    exclude_seen: bool | None = None
+    seeds: int = 1
+    tune: bool = False
+    batch: int = 256
+    against: str | None = None
+
+
+def make_split(shop: Shop, protocol: str, options: Options, *, stage: Stage | None = None) -> Split:
+    """The split of a ranking protocol; ``stage`` overrides that of ``options`` (and then learns from train only).
+
+    Raises:
+        ConfigError: an unknown protocol.
+        ShopError: the shop cannot be split so.
+    """
+    at = stage or options.stage
+    fit_on = options.fit_on if at == options.stage else "train"
+    if protocol == "leave_one_out":
+        return leave_one_out(shop, stage=at, fit_on=fit_on or "train", exclude_seen=options.exclude_seen)
+    if protocol == "time_split":
+        return time_split(shop, stage=at, fit_on=fit_on, window=options.window, exclude_seen=options.exclude_seen)
+    if protocol in ("search_full", "search_rerank"):
+        return search_split(shop, mode="full" if protocol == "search_full" else "rerank", stage=at)
+    raise ConfigError(f"protocol: must be one of {', '.join(RANKING_PROTOCOLS)} or labels, got {protocol!r}")
+
+
+def evaluate(
+    shop: Shop,
+    protocol: str,
+    methods: Sequence[str] | None = None,
+    *,
+    options: Options | None = None,
+    configs: Mapping[str, BaseModel] | None = None,
+    encoder: Encoder | None = None,
+    vectors: NDArray[np.float32] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Progress | None = None,
+) -> Results:
+    """Measure methods on one protocol of a shop.
+
+    Args:
+        shop: the tables
+        protocol: one of `RANKING_PROTOCOLS`
+        methods: names of `METHODS`; None = all that serve the protocol and can run here
+        options: how the protocol is run
+        configs: settings by method name, instead of the reference settings (and not tuned)
+        encoder: makes query vectors
+        vectors: item vectors aligned with ``shop.items``, (n_items, d)
+        clock: gives seconds, for timing only
+        progress: told what is going on
+
+    Raises:
+        ConfigError, ShopError: see `make_split` and `chosen_methods`; a named method lacks what it needs.
+    """
+    options = options or Options()
+    if options.seeds < 1:
+        raise ConfigError(f"seeds: must be at least 1, got {options.seeds}")
+    names = chosen_methods(methods, protocol)
+    bench = _Bench(shop, protocol, options, encoder, vectors, clock, progress or (lambda *_: None))
+    bench.tell("splitting", 0, 1)
+    split = make_split(shop, protocol, options)
+    skipped = {name: reason for name in names if (reason := bench.lacks(METHODS[name], split))}
+    if skipped and methods:
+        raise ConfigError("; ".join(f"methods: {name} {reason}" for name, reason in skipped.items()))
+    runs = {}
+    for name in names:
+        if name not in skipped:
+            runs[name] = bench.run(name, split, (configs or {}).get(name))
+    return _results(shop, protocol, split, runs, skipped, options, encoder)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What every run of one evaluation shares."""
+
+    shop: Shop
+    protocol: str
+    options: Options
+    encoder: Encoder | None
+    vectors: NDArray[np.float32] | None
+    clock: Callable[[], float]
+    tell: Progress
+
+    def lacks(self, method: Method, split: Split) -> str:
+        """Why a method cannot run here, or nothing."""
+        if "clock" in method.needs and not self.shop.meta.get("absolute_time", True):
+            return "needs times that can be compared between users, which this shop has not (absolute_time is false)"
+        if ("vectors" in method.needs and self.vectors is None) or ("encoder" in method.needs and self.encoder is None):
+            return "needs an encoder; name one (--encoder)"
+        return ""
+
+    def training(self, split: Split) -> TrainingSet:
+        return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s)
+
+    def resources(self, rng: np.random.Generator) -> Resources:
+        return Resources(rng, self.encoder, self.validation)
+
+    def validation(self) -> tuple[TrainingSet, Split] | None:
+        """The validation split with a training set that ends before it; None where the shop has no such split."""
+        try:
+            split = make_split(self.shop, self.protocol, self.options, stage="valid")
+        except ShopError:
+            return None
+        return self.training(split), split
+
+    def run(self, name: str, split: Split, config: BaseModel | None) -> Run:
+        """Fit, rank and measure one method, over seeds where it is random."""
+        method = METHODS[name]
+        tuned = None
+        if config is None:
+            config, tuned = self.configured(name, method)
+        seeds = self.options.seeds if method.random else 1
+        rounds = [self.once(name, method, config, split, seed) for seed in range(seeds)]
+        keys = list(rounds[0].metrics)
+        table = {key: np.array([r.metrics[key] for r in rounds]) for key in keys}
+        return Run(
+            metrics={key: float(column.mean()) for key, column in table.items()},
+            spread={key: float(column.std(ddof=1)) for key, column in table.items()} if seeds > 1 else {},
+            each={key: np.mean([r.each[key] for r in rounds], axis=0) for key in rounds[0].each},
+            per_slice=_mean_slices([r.per_slice for r in rounds]),
+            fit_s=float(np.mean([r.fit_s for r in rounds])),
+            rank_s=float(np.mean([r.rank_s for r in rounds])),
+            settings=config.model_dump(mode="json"),
+            tuned=tuned,
+            shown=rounds[0].shown,
+        )
+
+    def configured(self, name: str, method: Method) -> tuple[BaseModel, Mapping[str, Any] | None]:
+        """Reference settings, or the ones chosen on validation, with how."""
+        if not self.options.tune or not method.grid:
+            return method.config(), None
+        self.tell(f"{name}: tuning", 0, 1)
+        validation = self.validation()
+        if validation is None:
+            return method.config(), None
+        train, split = validation
+        found = tune(method, train, split, seed=0, resources=self.resources, clock=self.clock)
+        about = {
+            "on": "valid",
+            "ndcg@10": found.value,
+            "reference_ndcg@10": found.start,
+            "tried": len(found.tried),
+            "complete": found.complete,
+        }
+        return found.config, about
+
+    def once(self, name: str, method: Method, config: BaseModel, split: Split, seed: int) -> Run:
+        """One fit and one ranking of all requests."""
+        self.tell(f"{name}: fitting", 0, 1)
+        began = self.clock()
+        scorer = method.fit(self.training(split), config, self.resources(np.random.default_rng(seed)))
+        fitted = self.clock()
+        ranked = rank(
+            scorer,
+            split,
+            batch=self.options.batch,
+            progress=lambda done, total: self.tell(f"{name}: ranking", done, total),
+        )
+        done = self.clock()
+        values = measure(ranked, split)
+        return Run(
+            metrics={key: mean(value) for key, value in values.items()} | catalogue_means(ranked, split),
+            each=values,
+            per_slice=slice_means(values, ranked, split),
+            fit_s=fitted - began,
+            rank_s=done - fitted,
+            shown=_shown(ranked.best, split),
+        )
+
+
+def _results(
+    shop: Shop,
+    protocol: str,
+    split: Split,
+    runs: Mapping[str, Run],
+    skipped: Mapping[str, str],
+    options: Options,
+    encoder: Encoder | None,
+) -> Results:
+    against = options.against or _against(runs)
+    tests = [
+        row
+        for key in (TESTED if len(runs) > 1 else ())
+        for row in compare({n: r.each[key] for n, r in runs.items()}, against, split.cluster, metric=key)
+    ]
+    slices = sorted({s for run in runs.values() for s in run.per_slice}, key=list(SLICE_MEANINGS).index)
+    about = {
+        "stage": split.stage,
+        "fit_on": split.fit_on,
+        "validation_in_training": split.fit_on == "train+valid",
+        "seen_items_excluded": split.exclude_seen,
+        "ranked": "judged items" if split.judged_only else "whole catalogue",
+        "n_items": split.train.n_items,
+        "n_training_events": len(split.train),
+        "seeds": options.seeds,
+        "tuned": options.tune,
+        "against": against,
+        "settings": dict(split.settings),
+        "slices": {name: SLICE_MEANINGS[name] for name in slices},
+        "skipped": dict(skipped),
+        "encoder": None if encoder is None else str(encoder.stamp.digest),
+        "versions": versions(),
+    }
+    chosen = "Options were tuned on the validation stage." if options.tune else "All methods ran at reference settings."
+    left_out = tuple(f"Not run: {name} {reason}." for name, reason in skipped.items())
+    return Results(
+        shop=shop.name,
+        protocol=protocol,
+        n=len(split.requests),
+        runs=runs,
+        tests=tuple(tests),
+        requests=_request_table(split),
+        about=about,
+        notes=(*split.notes, chosen, *left_out),
+    )
+
+
+def _against(runs: Mapping[str, Run]) -> str:
+    """The method others are tested against: the pipeline if it ran, else the best."""
+    return CHALLENGER if CHALLENGER in runs else max(runs, key=lambda name: runs[name].metrics[TESTED[0]])
+
+
+def _request_table(split: Split) -> pd.DataFrame:
+    """One row a request: who or what asked, when, how much history, how many right items, slices."""
+    requests = split.requests
+    table = pd.DataFrame({"request": np.arange(len(requests))})
+    if requests.texts:
+        table["query"] = list(requests.texts)
+    else:
+        table["user_id"] = requests.log.user_ids[requests.log.user()[requests.stop]]
+        table["at"] = pd.to_datetime(requests.now_s, unit="s").as_unit("us")
+        table["n_history"] = requests.stop - requests.start
+    table["n_relevant"] = split.truth.count()
+    for name, inside in split.slices.items():
+        table[name] = inside
+    return table
+
+
+def _shown(best: TopK, split: Split) -> tuple[tuple[str, ...], ...]:
+    ids = split.train.item_ids
+    rows = zip(best.items[:EXAMPLES, :10], best.valid[:EXAMPLES, :10], strict=True)
+    return tuple(tuple(str(item) for item in ids[items[valid]]) for items, valid in rows)
+
+
+def _mean_slices(rounds: list[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Slices averaged over seeds; their sizes are the same in all."""
+    return {
+        name: {"n": int(part["n"])} | {key: float(np.mean([r[name][key] for r in rounds])) for key in SLICE_KEYS}
+        for name, part in rounds[0].items()
+    }
