@@ -24,7 +24,12 @@ class Review:
     item_id: str
     at_s: float
     rating: float
-    text: str | None
+    words: tuple[Any, Any]
+
+    @property
+    def text(self) -> str | None:
+        """Title and body as one text; made when asked for, since the first of two passes needs none."""
+        return headed(*self.words)
 
 
 def review_2014(record: Mapping[str, Any]) -> Review | None:
@@ -53,7 +58,7 @@ def _review(
         return None
     if not 0 <= at * second < _YEAR_3000_S:
         return None
-    return Review(str(user_id), str(item_id), at * second, rating, headed(*(record.get(w) for w in words)))
+    return Review(str(user_id), str(item_id), at * second, rating, (record.get(words[0]), record.get(words[1])))
 
 
 def headed(title: Any, text: Any) -> str | None:
