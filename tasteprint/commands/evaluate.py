@@ -1,0 +1,239 @@
+"""``tasteprint evaluate``: methods measured on one protocol of a shop, as JSON, a table and values of every request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..evaluation.harness import Options
+    from ..evaluation.results import Results
+    from ..profiling.encoder import Encoder
+    from ..profiling.shop import Shop
+
+Tell = Callable[[str, int, int], None]
+
+NO_ENCODER = "none"
+
+
+def evaluate(
+    shop: Annotated[Path, typer.Argument(help="Folder of a shop in the data contract.", show_default=False)],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="leave_one_out, time_split, search_full, search_rerank or labels.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.", show_default=False)],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--methods",
+            "-m",
+            help="Names, separated by commas or repeated. Default: all that serve the protocol.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of methods that are random.")] = 1,
+    tune: Annotated[bool, typer.Option("--tune", help="Search the options of each method on valid first.")] = False,
+    split: Annotated[str, typer.Option("--split", help="test to report, valid while working.")] = "test",
+    fit_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fit-on",
+            help="Training events: train or train+valid. Default: train for leave_one_out, train+valid for time_split.",
+            show_default=False,
+        ),
+    ] = None,
+    window: Annotated[
+        str, typer.Option("--window", help="time_split: rolling (each basket) or period (all at once).")
+    ] = "rolling",
+    keep_seen: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-seen/--exclude-seen",
+            help="Rank items a shopper has already. Default: kept where 1 % of the events or more repeat one.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", help="Method that all others are tested against. Default: tasteprint, else the best."
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            help="Installed package, checkpoint folder, hub name, hash:DIM, or none.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            help="Folder of the vector cache; shared by all runs. Default: cache beside OUT.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
+) -> None:
+    """Measure methods on a shop: full ranking, paired tests, slices.
+
+    OUT gets results.json, table.md, per_request.parquet and examples.parquet.
+
+    Methods: random popular recent-popular own-most-bought item-knn user-knn transitions ease als svd bpr content for
+    leave_one_out and time_split; random bm25 dense for search_full and search_rerank; tasteprint for all four;
+    majority tfidf prototype logreg for labels.
+
+    Examples:
+
+      tasteprint evaluate shops/grocery --protocol time_split --out results/grocery
+
+      tasteprint evaluate shops/grocery -p time_split -m popular,own-most-bought,tasteprint --tune --out results/few
+
+      tasteprint evaluate shops/hardware -p search_full -m bm25 -m dense -m tasteprint --out results/search --json
+    """
+    from ..evaluation.results import as_json as to_json
+    from ..evaluation.results import as_markdown, write_results
+    from ..profiling.errors import ConfigError
+    from ..profiling.shop import read_shop
+
+    if split not in ("valid", "test"):
+        raise ConfigError(f"--split: must be test or valid, got {split!r}")
+    stage: Literal["valid", "test"] = "valid" if split == "valid" else "test"
+    names = [name.strip() for text in methods or [] for name in text.split(",") if name.strip()] or None
+    tables = read_shop(shop)
+    vectors_in = cache or out.absolute().parent / "cache"
+    with _progress() as tell:
+        if protocol == "labels":
+            results = _labels(tables, names, stage, encoder, vectors_in, tell)
+        else:
+            options = _options(stage, fit_on, window, keep_seen, seeds, tune, against)
+            results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell)
+    write_results(results, out)
+    if as_json:
+        typer.echo(json.dumps(to_json(results), ensure_ascii=False))
+        return
+    typer.echo(as_markdown(results))
+    typer.echo(f"Written to {out}")
+
+
+def _options(
+    stage: Literal["valid", "test"],
+    fit_on: str | None,
+    window: str,
+    keep_seen: bool | None,
+    seeds: int,
+    tune: bool,
+    against: str | None,
+) -> Options:
+    """Checked options of a ranking protocol."""
+    from ..evaluation.harness import Options
+    from ..profiling.errors import ConfigError
+
+    if fit_on not in (None, "train", "train+valid"):
+        raise ConfigError(f"--fit-on: must be train or train+valid, got {fit_on!r}")
+    if window not in ("rolling", "period"):
+        raise ConfigError(f"--window: must be rolling or period, got {window!r}")
+    return Options(
+        stage=stage,
+        fit_on="train" if fit_on == "train" else "train+valid" if fit_on else None,
+        window="rolling" if window == "rolling" else "period",
+        exclude_seen=None if keep_seen is None else not keep_seen,
+        seeds=seeds,
+        tune=tune,
+        against=against,
+    )
+
+
+def _ranking(
+    shop: Shop,
+    protocol: str,
+    names: Sequence[str] | None,
+    options: Options,
+    encoder: str | None,
+    cache: Path,
+    tell: Tell,
+) -> Results:
+    """A protocol that ranks items; the catalogue is embedded only where a method needs vectors."""
+    from ..evaluation.harness import evaluate as measure
+    from ..evaluation.harness import make_split
+    from ..evaluation.methods import METHODS, chosen_methods
+    from ..profiling.embeddings import embed_items
+
+    chosen = chosen_methods(names, protocol)
+    if not chosen:
+        make_split(shop, protocol, options)  # says which protocols there are
+    needed = any(METHODS[name].needs & {"vectors", "encoder"} for name in chosen)
+    opened = _opened(encoder) if needed else None
+    vectors = None
+    if opened is not None:
+        tell("embedding the catalogue", 0, 1)
+        found = embed_items(
+            shop.table("items"), opened, cache_dir=cache, progress=lambda n, m: tell("embedding the catalogue", n, m)
+        )
+        vectors = found.vectors
+    return measure(shop, protocol, names, options=options, encoder=opened, vectors=vectors, progress=tell)
+
+
+def _labels(
+    shop: Shop,
+    names: Sequence[str] | None,
+    stage: Literal["valid", "test"],
+    encoder: str | None,
+    cache: Path,
+    tell: Tell,
+) -> Results:
+    """The protocol over labelled sentences."""
+    from ..evaluation.label_methods import NEED_VECTORS
+    from ..evaluation.labels import evaluate_labels
+
+    opened = _opened(encoder) if not names or NEED_VECTORS & set(names) else None
+    encode = None if opened is None else _encode_with(opened, cache, tell)
+    return evaluate_labels(shop, names, stage=stage, encoder=opened, encode=encode, progress=tell)
+
+
+def _encode_with(encoder: Encoder, cache: Path, tell: Tell) -> Callable[[Sequence[str]], NDArray[np.float32]]:
+    """Vectors of texts by this encoder, each text encoded once and kept in ``cache``."""
+    from ..profiling.embeddings import embed_texts
+
+    return lambda texts: embed_texts(texts, encoder, cache, kind="query", progress=lambda n, m: tell("embedding", n, m))
+
+
+def _opened(name: str | None) -> Encoder | None:
+    """The encoder of that name, the default one without a name, None for ``none``."""
+    from ..profiling.encoder import EncoderConfig, open_encoder
+
+    if name == NO_ENCODER:
+        return None
+    return open_encoder(EncoderConfig() if name is None else EncoderConfig(name=name))
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A progress bar on stderr; one line that says what is going on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield tell
