@@ -25,11 +25,11 @@ _MOST_WORDS = 4
 _MOST_MEANINGS = 4
 _UNLIKELY = -2.0
 _COLOURS = """
-black white grey gray silver red blue green yellow orange purple violet pink brown beige gold bronze copper ivory
-cream navy turquoise teal burgundy maroon tan khaki charcoal lavender magenta cyan multicolour multicolor
+black white grey gray red blue green yellow purple violet pink brown beige silver gold turquoise teal burgundy maroon
+multicolour multicolor
 """
 COLOURS: frozenset[str] = frozenset(_COLOURS.split())
-"""Colour words used where the catalogue has no colour attribute of its own."""
+"""Colour words used where the catalogue has no colour attribute; those that are also goods (orange, cream) are out."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue_words import SHORTEST_SLIP, ItemWords, WordIndex, deletions, item_words, one_slip
+from .catalogue_words import ItemWords, WordIndex, deletions, item_words, one_slip
 from .units import normalise, stem, words
 
 _LEGAL_FORMS = """
@@ -29,6 +29,7 @@ _LINK = {"and", "und", "et", "y", "&"}
 _CONTEXT_WORDS = 200
 _TYPO_TRUST = 0.85
 _COMMON = 0.5
+_SHORTEST_SLIP = 6  # letters a name needs before a slip in it is looked for
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class BrandIndex:
         written, joined = " ".join(said), "".join(said)
         trust = 1.0
         key = written if written in self.names else None
-        if key is None and (n == 1 or len(joined) >= SHORTEST_SLIP):
+        if key is None and (n == 1 or len(joined) >= _SHORTEST_SLIP):
             key = self._compact.get(joined)
         if key is None and n <= 2 and not any(known.frequency(stem(word)) for word in said if len(word) > 2):
             key, trust = self._slip(joined), _TYPO_TRUST
@@ -112,7 +113,7 @@ class BrandIndex:
 
     def _slip(self, joined: str) -> str | None:
         """The one name within one insertion, deletion, substitution or swap of ``joined``, first letter kept."""
-        if len(joined) < SHORTEST_SLIP or joined.isdigit():
+        if len(joined) < _SHORTEST_SLIP or joined.isdigit():
             return None
         near = {key for part in deletions(joined) for key in self._slips.get(part, ())}
         near = {key for key in near if key[0] == joined[0] and one_slip(joined, key.replace(" ", ""))}
@@ -175,7 +176,7 @@ def brand_index(names: dict[str, BrandName]) -> BrandIndex:
         joined = name.replace(" ", "")
         if len(joined) >= 4 or " " not in name:
             compact.setdefault(joined, name)
-        if len(joined) >= SHORTEST_SLIP:
+        if len(joined) >= _SHORTEST_SLIP:
             for part in deletions(joined):
                 slips.setdefault(part, set()).add(name)
     longest = max((name.count(" ") + 1 for name in names), default=0)

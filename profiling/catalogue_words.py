@@ -23,7 +23,7 @@ SHORTEST_SLIP = 5  # letters a word needs before a slip in it is looked for
 
 @dataclass(frozen=True)
 class WordEvidence:
-    """What a query's words say about the catalogue; all in [0, 1] but the counts.
+    """What a query's words say about the catalogue; all in [0, 1] unless said.
 
     Attributes:
         known: share of the query's information (inverse document frequency) in words the catalogue has
@@ -32,6 +32,7 @@ class WordEvidence:
         duplicate: overlap of the query with the closest item's words, F1 weighted by rarity
         spelling: `WordIndex.spelling` of the strangest of its words that the catalogue lacks (not in [0, 1])
         n_words: how many words were asked about
+        information: sum of the known words' inverse document frequencies in nats; log(n_items) singles out one item
     """
 
     known: float = 0.0
@@ -40,6 +41,7 @@ class WordEvidence:
     duplicate: float = 0.0
     spelling: float = -6.0
     n_words: int = 0
+    information: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ class WordIndex:
         idf: log((n_items + 1) / (n_holding + .5)), (n_stems,)
         mass: sum of idf over an item's distinct stems, (n_items,)
         letters: log P(third letter | two before), (29, 29, 29) float32
+        rare: idf of a word that three quarters of the words on items are commoner than; what unknown words weigh
         usual: mean log-likelihood of the letters of the catalogue's own words
         near: word, whole or with one letter gone -> known words it may stand for
     """
@@ -63,6 +66,7 @@ class WordIndex:
     idf: NDArray[np.float32]
     mass: NDArray[np.float32]
     letters: NDArray[np.float32]
+    rare: float
     usual: float
     near: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
@@ -107,8 +111,7 @@ class WordIndex:
             return WordEvidence()
         rows = self.rows(distinct)
         alone = [row for row in rows if without is not None and self._only(row, without)]
-        most = np.log((self.n_items + 1) / 0.5)
-        total = float(self.idf[rows].sum() + most * (len(distinct) - len(rows)))
+        total = float(self.idf[rows].sum() + self.rare * (len(distinct) - len(rows)))
         strange = [w for w in distinct if self.vocabulary.get(w) is None or self.vocabulary[w] in alone]
         spelling = min((self.spelling(word) for word in strange), default=self.usual)
         if len(rows) == len(alone):
@@ -126,6 +129,7 @@ class WordIndex:
             duplicate=float(f1.max()),
             spelling=spelling,
             n_words=len(distinct),
+            information=known,
         )
 
     def spelling(self, word: str) -> float:
@@ -179,6 +183,7 @@ def index_from(
         idf=idf,
         mass=np.bincount(item_of, weights=idf[word_of], minlength=n_items).astype(np.float32),
         letters=letters,
+        rare=float(np.quantile(idf[word_of], 0.75)) if len(word_of) else 1.0,
         usual=-2.5,
     )
     plain = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2][:5000]

@@ -118,10 +118,10 @@ def fit_facets(items: pd.DataFrame, config: FacetConfig | None = None, *, known:
     Args:
         items: the shop's items table
         config: what counts as a facet
-        known: index of `item_texts`, built here where absent
+        known: index of `word_texts`, built here where absent
     """
     config = config or FacetConfig()
-    known = known or fit_words(item_texts(items))
+    known = known or fit_words(word_texts(items))
     return FacetModel(
         config=config,
         brands=fit_brands(column(items, "brand"), known),
@@ -136,7 +136,7 @@ def fit_facets(items: pd.DataFrame, config: FacetConfig | None = None, *, known:
     )
 
 
-def item_texts(items: pd.DataFrame) -> list[str]:
+def word_texts(items: pd.DataFrame) -> list[str]:
     """Title and category of each item as one text, (n_items,): what word statistics are taken over."""
     titles, categories = column(items, "title"), column(items, "category")
     return [f"{title or ''} {category or ''}".strip() for title, category in zip(titles, categories, strict=True)]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .catalogue_words import WordIndex, fit_words, words_from_state, words_state
 from .encoder import Encoder
 from .errors import ArtefactError, ConfigError
-from .facets import FacetConfig, FacetModel, Facets, column, facets_from_state, fit_facets, item_texts
+from .facets import FacetConfig, FacetModel, Facets, column, facets_from_state, fit_facets, word_texts
 from .intent_evidence import Seen, doubts, look, specificity
 from .intent_types import CategoryShare, Intent
 from .prototypes import PrototypeConfig, Prototypes, fit_prototypes, prototypes_from_state, prototypes_state
@@ -58,7 +58,7 @@ class IntentModel:
         prototypes: categories
         anchors: unit vectors of a sample of items, (n_anchors, d)
         relevance: confidence
-        peaks: sorted similarity peaks of made-up queries, among which a query's own is ranked, (n,)
+        usual: sorted coherence of made-up queries' nearest anchors, among which a query's own is ranked, (n,)
     """
 
     config: IntentConfig
@@ -67,7 +67,7 @@ class IntentModel:
     prototypes: Prototypes
     anchors: NDArray[np.float32]
     relevance: Relevance
-    peaks: NDArray[np.float32]
+    usual: NDArray[np.float32]
 
     def infer(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> list[Intent]:
         """The intent of each query.
@@ -96,7 +96,7 @@ class IntentModel:
         learned = {name: getattr(self.relevance, name) for name in ("mean", "scale", "weights")}
         groups = {"words": word_arrays, "facets": facet_arrays, "prototypes": category_arrays, "relevance": learned}
         arrays = {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()}
-        arrays |= {"anchors": self.anchors, "peaks": self.peaks}
+        arrays |= {"anchors": self.anchors, "usual": self.usual}
         meta = {
             "format": _FORMAT,
             "config": self.config.model_dump(),
@@ -126,7 +126,7 @@ class IntentModel:
             confidence=confidence,
         )
         stages, signals = stage_probabilities(text, asked, self._text_share)
-        peak = float(np.searchsorted(self.peaks, seen.peak[i]) / max(len(self.peaks), 1))
+        coherent = float(np.searchsorted(self.usual, seen.coherence[i]) / max(len(self.usual), 1))
         known = confidence >= self.config.known_from
         top = np.argsort(-share, kind="stable")[: self.config.top_categories].tolist()
         likely = [CategoryShare(self.prototypes.paths[c], float(share[c]) * confidence) for c in top]
@@ -137,7 +137,7 @@ class IntentModel:
             facets=self._priced(facets, share),
             stages=stages,
             specificity=specificity(
-                words, facets, concentrated=concentrated, peak=peak, n_items=max(self.words.n_items, 1)
+                words, facets, concentrated=concentrated, coherent=coherent, n_items=max(self.words.n_items, 1)
             ),
             confidence=confidence,
             known=known,
@@ -192,7 +192,7 @@ def fit_intent(
     if not len(items) or vectors.ndim != 2 or len(vectors) != len(items):
         raise ConfigError(f"item_vectors must be ({len(items)}, d) with at least one item, got {vectors.shape}")
     titles = [title or "" for title in column(items, "title")]
-    known = fit_words(item_texts(items))
+    known = fit_words(word_texts(items))
     rows, texts = made_up_queries(titles, config.n_made_up, rng=rng)
     if encoder is None:
         texts, asked = [titles[row].lower() for row in rows.tolist()], vectors[rows]
@@ -212,7 +212,7 @@ def fit_intent(
         prototypes=prototypes,
         anchors=anchors,
         relevance=fit_relevance(np.concatenate([seen.features, nonsense]), about),
-        peaks=np.sort(seen.peak),
+        usual=np.sort(seen.coherence),
     )
 
 
@@ -235,7 +235,7 @@ def intent_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
         prototypes=prototypes_from_state(group("prototypes"), meta["prototypes"]),
         anchors=arrays["anchors"],
         relevance=Relevance(**group("relevance"), bias=float(meta["relevance_bias"])),
-        peaks=arrays["peaks"],
+        usual=arrays["usual"],
     )
 
 

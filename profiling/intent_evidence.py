@@ -17,7 +17,7 @@ from .facets import Facets
 from .prototypes import Prototypes
 from .units import stems
 
-SPECIFICITY: Mapping[str, float] = {"narrow": 0.3, "length": 0.2, "detail": 0.2, "concentration": 0.15, "peak": 0.15}
+SPECIFICITY: Mapping[str, float] = {"information": 0.4, "coherence": 0.25, "concentration": 0.2, "detail": 0.15}
 """How much each part counts in `specificity`."""
 
 _NEAREST_OF = 10
@@ -32,13 +32,13 @@ class Seen:
         words: word evidence of each text
         share: P(category | text), (n, n_categories)
         features: rows of `relevance.FEATURES`, (n, 6)
-        peak: similarity of the nearest anchor above the mean of all, (n,)
+        coherence: mean cosine between the ten nearest anchors of each text, (n,)
     """
 
     words: tuple[WordEvidence, ...]
     share: NDArray[np.float32]
     features: NDArray[np.float32]
-    peak: NDArray[np.float32]
+    coherence: NDArray[np.float32]
 
 
 def look(
@@ -62,14 +62,24 @@ def look(
     cosine = vectors @ anchors.T
     if own is not None:
         cosine = np.where(np.asarray(own[0])[:, None] == own[1][None, :], cosine.min(initial=0.0), cosine)
-    ten = np.partition(cosine, -min(_NEAREST_OF, cosine.shape[1]), axis=1)[:, -_NEAREST_OF:]
+    k = min(_NEAREST_OF, cosine.shape[1])
+    top = np.argpartition(cosine, -k, axis=1)[:, -k:]
+    ten = np.take_along_axis(cosine, top, axis=1)
     nearest = ten.max(axis=1)
     broad = prototypes.centroids[prototypes.n_members >= _BROAD]
     if len(broad):
         nearest = np.maximum(nearest, (vectors @ broad.T).max(axis=1))
     by_words = np.asarray([[e.known, e.together, e.spelling] for e in evidence], dtype=np.float32).reshape(-1, 3)
     features = np.column_stack([nearest, ten.mean(axis=1), by_words, concentration(share)]).astype(np.float32)
-    return Seen(evidence, share, features, (nearest - cosine.mean(axis=1)).astype(np.float32))
+    return Seen(evidence, share, features, coherence(anchors, top))
+
+
+def coherence(anchors: NDArray[np.float32], top: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean cosine between different anchors of each row of ``top`` (n, k), (n,): high where all mean the same thing."""
+    k = top.shape[1]
+    sums = np.asarray([anchors[row].sum(axis=0) for row in top], dtype=np.float32).reshape(len(top), anchors.shape[1])
+    own = np.einsum("nd,nd->n", anchors, anchors)[top].sum(axis=1)
+    return ((np.einsum("nd,nd->n", sums, sums) - own) / max(k * (k - 1), 1)).astype(np.float32)
 
 
 def concentration(share: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -84,23 +94,20 @@ def concentration(share: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(1.0 - entropy / np.log(share.shape[1]), 0.0, 1.0).astype(np.float32)
 
 
-def specificity(words: WordEvidence, facets: Facets, *, concentrated: float, peak: float, n_items: int) -> float:
-    """How narrow a query is, in [0, 1]: the mean, weighted by `SPECIFICITY`, of five parts in [0, 1].
+def specificity(words: WordEvidence, facets: Facets, *, concentrated: float, coherent: float, n_items: int) -> float:
+    """How narrow a query is, in [0, 1]: the mean, weighted by `SPECIFICITY`, of four parts in [0, 1].
 
-    ``narrow``: 1 - log(items that hold most of it) / log(items), times the share of it the catalogue knows;
-    ``length``: 1 - exp(-words / 3); ``detail``: 1 - 2^-(brands + attribute values and sizes + 2 x model numbers + a
-    bounded price); ``concentration`` of the category distribution; ``peak``: rank of its similarity peak among made-up
-    queries.
+    ``information``: 1 - exp(-information of its words / log(items)), so .63 where they single out one item;
+    ``coherence``: rank of the coherence of its nearest items among made-up queries; ``concentration`` of the category
+    distribution; ``detail``: 1 - 2^-(brands + attribute values and sizes + 2 x model numbers + a bounded price).
     """
-    held = np.log1p(words.matches) / np.log1p(max(n_items, 2)) if words.matches else 0.0
     bounded = facets.price is not None and facets.price.relative is None
     named = len(facets.brands) + len(facets.attributes) + 2 * len(facets.models) + bounded
     parts = {
-        "narrow": (1.0 - float(held)) * words.known,
-        "length": 1.0 - float(np.exp(-words.n_words / 3.0)),
-        "detail": 1.0 - 2.0 ** -float(named),
+        "information": 1.0 - float(np.exp(-words.information / np.log(max(n_items, 3)))),
+        "coherence": coherent,
         "concentration": concentrated,
-        "peak": peak,
+        "detail": 1.0 - 2.0 ** -float(named),
     }
     return float(np.clip(sum(SPECIFICITY[name] * value for name, value in parts.items()), 0.0, 1.0))
 

@@ -151,7 +151,7 @@ def item_labels(
     """
     if "category" in items:
         paths = [p if isinstance(p, str) else None for p in items["category"].tolist()]
-        if sum(p is not None for p in paths) >= config.min_coverage * max(len(paths), 1) and len(set(paths)) > 2:
+        if sum(p is not None for p in paths) >= config.min_coverage * max(len(paths), 1) and len({*paths} - {None}) > 1:
             return "category", paths
     best: tuple[float, str, list[str | None]] | None = None
     for name, pairs in attribute_table(items).items():
@@ -209,7 +209,7 @@ def centroids_of(
     counts = np.bincount(member[member >= 0], minlength=len(paths)).astype(np.float64)
     above: dict[str, tuple[NDArray[np.float64], float]] = {}
     for row, path in enumerate(paths):
-        for prefix in prefixes(path)[:-1]:
+        for prefix in prefixes(path):
             total, n = above.get(prefix, (np.zeros(vectors.shape[1]), 0.0))
             above[prefix] = (total + sums[row], n + counts[row])
     for row, path in enumerate(paths):
