@@ -121,9 +121,9 @@ def fit_attributes(
         if len(pairs) > 20 and len({value for _, value in pairs}) > 0.5 * len(pairs):
             continue  # free text, not a choice
         for row, value in pairs:
-            key = [stem(word) for word in words(value)]
-            if 0 < len(key) <= _MOST_WORDS and len("".join(key)) > 1:
-                rows[" ".join(key)][name, value].append(row)
+            said = [stem(word) for word in words(value)]
+            if 0 < len(said) <= _MOST_WORDS and len("".join(said)) > 1:
+                rows[" ".join(said)][name, value].append(row)
     chosen: list[tuple[int, str, tuple[Meaning, ...]]] = []
     for key, held in rows.items():
         meanings = _meanings(held)

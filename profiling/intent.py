@@ -69,12 +69,17 @@ class IntentModel:
     relevance: Relevance
     usual: NDArray[np.float32]
 
+    def plain(self, texts: Sequence[str]) -> list[str]:
+        """The texts without their price words: what is best encoded ("lamp under 50" means a lamp)."""
+        return [self.facets.parse(text, self.words).rest for text in texts]
+
     def infer(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> list[Intent]:
         """The intent of each query.
 
         Args:
-            texts: queries
-            vectors: their unit vectors by the encoder that made the item vectors, zeros where empty, (n, d)
+            texts: queries as typed
+            vectors: unit vectors of the texts, or better of `plain` texts, by the encoder that made the item vectors;
+                zeros where empty, (n, d)
 
         Raises:
             ConfigError: texts and vectors differ in number, or the vectors in width from the catalogue's.

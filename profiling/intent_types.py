@@ -113,7 +113,7 @@ class Intent:
         >>> Intent("milk", np.zeros(2)).override(category="food > milk", specificity=0.2).category().path
         'food > milk'
         """
-        given = {"category": category, "brand": brand, "price": price, "stage": stage}
+        given: dict[str, object] = {"category": category, "brand": brand, "price": price, "stage": stage}
         given |= {"specificity": specificity, "confidence": confidence}
         named = tuple(name for name, value in given.items() if value is not None)
         facets = self.facets

@@ -89,7 +89,7 @@ class Prototypes:
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of probabilities from rows of scores, (n, k)."""
-    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    raised = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf))
     return raised / raised.sum(axis=1, keepdims=True)
 
 

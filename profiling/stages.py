@@ -105,10 +105,10 @@ def stage_probabilities(
 def _from_words(text: str, score: dict[Stage, float], why: list[str], share: Callable[[str], float]) -> None:
     """Add what signal words say to ``score`` and ``why``."""
     signals: tuple[tuple[re.Pattern[str], Stage, float, str], ...] = (
-        (_HELP_STRONG, "get_help", 3.5, "asks for help"),
+        (_HELP_STRONG, "get_help", 4.5, "asks for help"),
         (_HELP_WEAK, "get_help", 1.5, "help word"),
         (_COMPARE, "compare", 4.5, "compares"),
-        (_BEST, "compare", 3.0, "asks for the best"),
+        (_BEST, "compare", 4.0, "asks for the best"),
         (_EXPLORE, "explore", 2.5, "open-ended"),
     )
     for pattern, stage, weight, name in signals:

@@ -48,7 +48,7 @@ def intent(
         model, opened = _from_workspace(workspace)
     else:
         model, opened = _from_shop(Path(str(shop)), encoder, sample=sample, seed=seed, quiet=as_json)
-    found = model.infer(texts, opened.encode(texts, "query"))
+    found = model.infer(texts, opened.encode(model.plain(texts), "query"))
     if as_json:
         objects = [one.to_json() for one in found]
         typer.echo(json.dumps(objects[0] if len(objects) == 1 else objects, ensure_ascii=False))
