@@ -131,6 +131,7 @@ def test_calibration_takes_the_held_out_item_out_of_its_category() -> None:
     items = pd.DataFrame({"title": [f"w{i}" for i in range(200)], "category": [f"c{i % 40}" for i in range(200)]})
     model = fit_prototypes(items, vectors, fit_words(items["title"]), PrototypeConfig(), rng=rng)
     assert model.weights[0] <= 5.0
+    assert model.weights[1] == 0.0  # each title's word is its own: without the item nothing is left of it
     share = model.probabilities(vectors, [[] for _ in range(200)])
     assert share.max() < 0.5
 
