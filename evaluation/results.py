@@ -216,7 +216,7 @@ def _test_table(results: Results) -> str:
             *(str(t[key]) for key in ("metric", "a", "b")),
             f"{t['difference']:+.4f}",
             f"{t['low']:+.4f} to {t['high']:+.4f}",
-            f"{t['p_holm']:.2g}",
+            "< 1e-16" if t["p_holm"] < 1e-16 else f"{t['p_holm']:.2g}",
             "yes" if t["significant"] else "no",
         ]
         for t in tests
