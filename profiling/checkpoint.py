@@ -37,6 +37,8 @@ class Checkpoint:
         pooling: ``mean``, ``cls`` or ``max``
         lower: whether texts are lower-cased before the tokenizer
         prompts: what goes before a text of each kind, for kinds that have something
+        layers, heads, norm_eps: the network's shape, where ``plain_bert``
+        plain_bert: whether `bert.BertNetwork` can run it; other networks need transformers
     """
 
     encoder: Path
@@ -46,6 +48,10 @@ class Checkpoint:
     pooling: str = "mean"
     lower: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
+    layers: int = 0
+    heads: int = 0
+    norm_eps: float = 1e-12
+    plain_bert: bool = False
 
 
 def checkpoint_folder(name: str) -> Path:
@@ -100,6 +106,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         pooling=pooling,
         lower=bool(says.get("do_lower_case")),
         prompts=_prompts(folder / "config_sentence_transformers.json"),
+        layers=int(config.get("num_hidden_layers", 0)),
+        heads=int(config.get("num_attention_heads", 0)),
+        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        plain_bert=_is_plain_bert(config)
+        and all((encoder / name).is_file() for name in ("model.safetensors", "tokenizer.json")),
     )
 
 
@@ -156,6 +167,12 @@ def _positions(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     if config.get("model_type") in _OFFSET_MODELS:  # their positions count from the padding id on
         room -= int(config.get("pad_token_id", 1)) + 1
     return min(room, int(tokenizer.get("model_max_length") or room))
+
+
+def _is_plain_bert(config: dict[str, Any]) -> bool:
+    """Whether a model is BERT as published, without the later variations."""
+    usual = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
+    return config.get("model_type") == "bert" and all(config.get(key, value) == value for key, value in usual.items())
 
 
 def _json_or_empty(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The network of a transformer encoder: tokens in, pooled unit vectors out, in torch and transformers.
+"""Any network that transformers can load: tokens in, pooled unit vectors out. BERT itself has a faster way in `bert`.
 
 Importing this module imports torch, so `transformer` does it late. It never imports sentence-transformers, which takes
 seconds.
@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .bert import DTYPES, pick_device, pool
 from .checkpoint import Checkpoint
 from .errors import EncoderError
 from .stamp import EncoderStamp
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Network:
@@ -38,9 +37,9 @@ class Network:
     def __init__(self, checkpoint: Checkpoint, stamp: EncoderStamp, *, device: str, threads: int | None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self.device = _pick_device(device)
+        self.device = pick_device(device)
         self._stamp, self._lower = stamp, checkpoint.lower
-        model, self._tokenizer = _load(checkpoint.encoder, stamp.name, _DTYPES[stamp.precision])
+        model, self._tokenizer = _load(checkpoint.encoder, stamp.name, DTYPES[stamp.precision])
         self._model = model.to(self.device)
         self._pad = int(self._tokenizer.pad_token_id or 0)
         self._backend = getattr(self._tokenizer, "backend_tokenizer", None)
@@ -56,7 +55,7 @@ class Network:
         return self._tokenizer(texts, truncation=True, max_length=self._stamp.max_length)["input_ids"]
 
     def vectors(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
-        """Unit vectors of one batch of token ids, (n_batch, dim); padded to the longest."""
+        """Unit vectors of one batch of token ids, (n_batch, dim)."""
         lengths = torch.tensor([len(t) for t in tokens])  # (n_batch,)
         longest = int(lengths.max())
         ids = torch.tensor([t + [self._pad] * (longest - len(t)) for t in tokens])  # (n_batch, longest)
@@ -67,27 +66,6 @@ class Network:
             hidden = self._model(input_ids=ids.to(self.device), attention_mask=mask).last_hidden_state
             pooled = pool(hidden.float(), mask, self._stamp.pooling)  # (n_batch, dim)
             return torch.nn.functional.normalize(pooled).cpu().numpy()
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
-    """One vector a text from its token vectors.
-
-    Args:
-        hidden: token vectors, (n, length, dim)
-        mask: 1 at tokens and 0 at padding, (n, length), None where nothing is padded
-        pooling: ``mean``, ``cls`` (the first token) or ``max``
-
-    Returns:
-        (n, dim), not normalised.
-    """
-    if pooling == "cls":
-        return hidden[:, 0]
-    if pooling == "max":
-        return (hidden if mask is None else hidden.masked_fill(mask[:, :, None] == 0, -torch.inf)).amax(dim=1)
-    if mask is None:
-        return hidden.mean(dim=1)
-    weights = mask[:, :, None].to(hidden.dtype)  # (n, length, 1)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def _load(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -116,12 +94,3 @@ def _load(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
             f"encoder {name!r}: {folder} lacks {len(absent)} of the model's weights ({absent[0]}, ...); copy it again"
         )
     return model.eval().requires_grad_(False), tokenizer
-
-
-def _pick_device(device: str) -> str:
-    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise EncoderError("device is cuda, but torch sees no GPU; use auto or cpu, or install a CUDA build of torch")
-    return device

@@ -161,7 +161,8 @@ def _item_text(values: dict[FieldName, Any], config: TemplateConfig) -> str:
                 so_far += f"{words} "
         if fresh:
             parts.append(f"{label}: {', '.join(fresh)}" if label and said else ", ".join(fresh))
-    return config.separator.join(parts)
+    stop = config.separator.strip()
+    return config.separator.join(part.removesuffix(stop) for part in parts)
 
 
 def _parts(values: dict[FieldName, Any], config: TemplateConfig) -> Iterator[tuple[str, list[str]]]:

@@ -1,7 +1,8 @@
 """A BERT-like checkpoint as an encoder: pinned, stamped, and loaded when the first text comes.
 
-Covers duplicates, blanks, prompts, batching by tokens and restoring the order. The network itself is in `network`,
-imported with torch and transformers on the first `encode`; a run whose vectors all lie in a cache never pays for it.
+Covers duplicates, blanks, prompts, batching by tokens and restoring the order. The network itself is in `bert`,
+or in `network` for what is no plain BERT, imported on the first `encode`: a run that finds all vectors in a cache never
+pays for it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .stamp import EncoderStamp
 from .texts import TextKind, clean_texts
 
 if TYPE_CHECKING:
+    from .bert import BertNetwork
     from .network import Network
 
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
@@ -99,8 +101,12 @@ class TransformerEncoder:
         return vectors[position]
 
     @cached_property
-    def _network(self) -> Network:
+    def _network(self) -> BertNetwork | Network:
         """The network, loaded."""
+        if self._checkpoint.plain_bert:
+            from .bert import BertNetwork
+
+            return BertNetwork(self._checkpoint, self.stamp, device=self._device, threads=self._threads)
         from .network import Network
 
         return Network(self._checkpoint, self.stamp, device=self._device, threads=self._threads)

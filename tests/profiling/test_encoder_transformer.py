@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tasteprint.profiling.bert import pool
 from tasteprint.profiling.checkpoint import read_checkpoint, weights_digest
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.network import pool
 from tasteprint.profiling.transformer import TransformerEncoder, batches
 
 WORDS = ["red", "blue", "lamp", "desk", "sofa", "leather", "shoe", "steel", "faucet", "kitchen", "the", "a", "of", "in"]
@@ -171,8 +174,34 @@ def test_missing_weights_are_no_random_numbers(own_bert: Path):
     tensors = load_file(own_bert / "model.safetensors")
     del tensors["encoder.layer.1.output.dense.weight"]
     save_file(tensors, own_bert / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(EncoderError, match=r"lacks 1 .*encoder\.layer\.1\.output\.dense\.weight"):
-        TransformerEncoder(own_bert).encode(["lamp"])
+    for plain in (True, False):
+        encoder = TransformerEncoder(own_bert)
+        encoder._checkpoint = replace(encoder._checkpoint, plain_bert=plain)
+        with pytest.raises(EncoderError, match=r"lacks .*encoder\.layer\.1\.output\.dense\.weight"):
+            encoder.encode(["lamp"])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_both_networks_agree(own_bert: Path, pooling: str):
+    describe(own_bert, pooling)
+    plain, general = TransformerEncoder(own_bert), TransformerEncoder(own_bert)
+    general._checkpoint = replace(general._checkpoint, plain_bert=False)
+    assert type(plain._network).__name__ == "BertNetwork"
+    assert type(general._network).__name__ == "Network"
+    np.testing.assert_allclose(plain.encode(TEXTS), general.encode(TEXTS), atol=1e-5)
+
+
+def test_a_variation_of_bert_goes_through_transformers(own_bert: Path):
+    config = json.loads((own_bert / "config.json").read_text())
+    assert read_checkpoint(own_bert).plain_bert
+    (own_bert / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    assert not read_checkpoint(own_bert).plain_bert
+
+
+def test_positions_of_roberta_start_after_the_padding(own_bert: Path):
+    config = json.loads((own_bert / "config.json").read_text())
+    (own_bert / "config.json").write_text(json.dumps(config | {"model_type": "roberta", "pad_token_id": 1}))
+    assert read_checkpoint(own_bert).positions == 22
 
 
 def test_no_gpu_is_said(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch):
@@ -215,3 +244,27 @@ def test_equals_sentence_transformers(minilm: str):
     assert not vectors[BLANK].any()
     assert encoder.stamp.weights.startswith("53aa5117")
     assert encoder.stamp.max_length == 256
+
+
+@pytest.mark.pretrained
+def test_tokens_equal_those_of_transformers(minilm: str):
+    from transformers import AutoTokenizer
+
+    from tasteprint.profiling.checkpoint import checkpoint_folder
+
+    texts = [text for text in TEXTS if text and text.strip()]
+    texts += ["ÉCOLE naïve Straße İstanbul", "a\u200bb \x00 c\ufffd", "don't [MASK] [SEP] <b>1/2' x 3</b>", "ﬁ ½ ℃"]
+    oracle = AutoTokenizer.from_pretrained(checkpoint_folder(minilm))
+    network = open_encoder(EncoderConfig(name=minilm, device="cpu"))._network  # type: ignore[attr-defined]
+    assert network.tokens(texts) == oracle(texts, truncation=True, max_length=256)["input_ids"]
+
+
+@pytest.mark.pretrained
+def test_the_query_path_never_imports_transformers(minilm: str):
+    code = (
+        "import sys\nfrom tasteprint.profiling.encoder import EncoderConfig, open_encoder\n"
+        f"open_encoder(EncoderConfig(name={minilm!r})).encode(['red lamp'], 'query')\n"
+        "print([name for name in ('transformers', 'sentence_transformers', 'pandas') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"
