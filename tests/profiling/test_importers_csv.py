@@ -122,6 +122,13 @@ def test_ids_keep_their_digits_in_every_format(tmp_path: Path) -> None:
         assert events["session_id"].isna().tolist() == [False, True]
 
 
+def test_json_numbers_keep_the_digits_they_are_written_with(tmp_path: Path) -> None:
+    toml = '[shop]\nname = "x"\nunknown_items = "add"\n[[events]]\nfile = "e.jsonl"\n'
+    toml += 'constants = { kind = "view", at = "2024-01-01" }\ncolumns = { user_id = "u", item_id = "i" }\n'
+    shop = load(tmp_path, toml, e_jsonl='{"u": 1.50, "i": 2.0}\n')
+    assert shop.table("events")[["user_id", "item_id"]].to_numpy().tolist() == [["1.50", "2.0"]]
+
+
 def test_gzipped_files(tmp_path: Path) -> None:
     folder = shutil.copytree(SAMPLE, tmp_path / "export")
     for name in ("products.csv", "visits.jsonl"):
