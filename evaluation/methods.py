@@ -28,8 +28,8 @@ from .baselines.ease import EaseConfig, fit_ease
 from .baselines.factors import AlsConfig, BprConfig, fit_als, fit_bpr
 from .baselines.svd import SvdConfig, fit_svd
 from .baselines.user_knn import UserKnnConfig, fit_user_knn
+from .pipeline import TasteprintConfig, fit_tasteprint
 from .splits import Split
-from .tasteprint_hook import TasteprintConfig, fit_tasteprint
 
 BEHAVIOUR = ("leave_one_out", "time_split")
 SEARCH = ("search_full", "search_rerank")

@@ -153,13 +153,15 @@ def event_log(
     if kinds is not None:
         table = table[table["kind"].isin(list(kinds))]
     catalogue = pd.Index(np.asarray(item_ids, dtype=object))
-    item = catalogue.get_indexer(table["item_id"].to_numpy(object)).astype(np.int32)
+    item = catalogue.get_indexer(pd.Index(table["item_id"].to_numpy(object))).astype(np.int32)
     if (item < 0).any():
         unknown = table["item_id"].to_numpy(object)[item < 0][0]
         raise ShopError(f"events: item_id {unknown!r} is not in items; add the item or drop its events")
-    kind = pd.Index(KINDS).get_indexer(table["kind"].to_numpy(object)).astype(np.int8)
+    kind = pd.Index(KINDS).get_indexer(pd.Index(table["kind"].to_numpy(object))).astype(np.int8)
     if (kind < 0).any():
-        raise ShopError(f"events: kind {table['kind'].to_numpy(object)[kind < 0][0]!r} is not one of {', '.join(KINDS)}")
+        raise ShopError(
+            f"events: kind {table['kind'].to_numpy(object)[kind < 0][0]!r} is not one of {', '.join(KINDS)}"
+        )
     user, user_ids = pd.factorize(table["user_id"].to_numpy(object), sort=True)
     at_s = table["at"].to_numpy("datetime64[us]").astype(np.int64) / 1e6
     order = np.lexsort((table["seq"].to_numpy(np.int64), at_s, user))

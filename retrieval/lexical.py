@@ -125,7 +125,8 @@ def fit_text_neighbours(
     if not any(words(text) for text in texts):
         empty = sp.csr_matrix((n_items, n_items), dtype=np.float32)
         return NeighboursModel(empty, popular_tie_break(train), config.decay, config.last, "sequence")
-    rows = TfidfVectorizer(sublinear_tf=True, tokenizer=words, token_pattern=None, dtype=np.float32).fit_transform(texts)
+    counter = TfidfVectorizer(sublinear_tf=True, tokenizer=words, token_pattern=None, dtype=np.float32)
+    rows = counter.fit_transform(texts)
     common = np.bincount(rows.indices, minlength=rows.shape[1]) > max(config.max_share * n_items, 20)
     rows = (rows @ sp.diags((~common).astype(np.float32))).tocsr()
     weights = similar_rows(rows, k=config.neighbours)

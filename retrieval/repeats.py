@@ -82,7 +82,7 @@ class RepeatModel:
 def fit_repeat(
     train: TrainingSet, config: RepeatConfig | None = None, *, rng: np.random.Generator | None = None
 ) -> RepeatModel:
-    """Learn each item's repeat rate: of the shoppers' steps with it, the share that came again, shrunk to the shop's."""
+    """Learn each item's repeat rate: the share of its purchases that came again, shrunk to the shop's."""
     config = config or RepeatConfig()
     log = train.log
     pairs = np.unique(np.stack([step_of_event(log, "together"), log.item]), axis=1)

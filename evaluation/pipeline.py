@@ -1,0 +1,201 @@
+"""Tasteprint as a method: fit the parts, choose settings and weights on validation, fit again on all of training.
+
+Nothing here looks at a test stage, and nothing is chosen for one shop: the same search runs on every shop's own
+validation requests. Where a shop has none, the defaults of `retrieval.recommender` serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..profiling.encoder import Encoder
+from ..profiling.log import EventLog, Requests
+from ..retrieval.fusion import Candidates, candidates, choose_weights, merge_candidates
+from ..retrieval.histories import Ties
+from ..retrieval.recommender import (
+    DEFAULT_WEIGHTS,
+    PERSONAL_PARTS,
+    SEARCH_PARTS,
+    Recommender,
+    RecommenderConfig,
+    fit_recommender,
+)
+from ..retrieval.repeats import fit_repeat
+from ..retrieval.scorer import Scorer, TrainingSet
+from ..retrieval.transitions import fit_transitions
+from .metrics import ideal_dcg
+from .ranking import seen
+from .splits import Split
+
+if TYPE_CHECKING:
+    from .methods import Resources
+
+_BATCH = 128
+_CELLS = 6e7  # scores of one part that are looked at while choosing weights
+_TRIAL_EVENTS = 200_000
+
+
+class TasteprintConfig(BaseModel):
+    """Options of the pipeline in an evaluation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recommender: RecommenderConfig = RecommenderConfig()
+    weights: dict[str, float] | None = Field(None, description="weight of each part; None = chosen on validation")
+    candidates: int = Field(100, ge=10, description="best items of each part that weights are chosen among")
+    least_requests: int = Field(500, ge=1, description="validation requests used however large the catalogue")
+    most_requests: int = Field(2500, ge=1, description="validation requests used at most")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What validation chose.
+
+    Attributes:
+        recommender: settings of the parts
+        weights: weight of each part
+        ndcg: NDCG@10 reached on the validation sample, NaN where there was none
+        single: NDCG@10 of each part alone on the same sample
+    """
+
+    recommender: RecommenderConfig
+    weights: Mapping[str, float]
+    ndcg: float
+    single: Mapping[str, float]
+
+
+def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Resources) -> Scorer:
+    """Fit the pipeline with settings and weights from the validation stage."""
+    validation = None if config.weights is not None or resources.validation is None else resources.validation()
+    if validation is None:
+        weights = config.weights or default_weights(train)
+        return fit_recommender(train, config.recommender, weights=weights, encoder=resources.encoder)
+    learned = learn(*validation, config, rng=resources.rng, encoder=resources.encoder)
+    exclude = validation[1].exclude_seen
+    return fit_recommender(
+        train, learned.recommender, weights=learned.weights, exclude_seen=exclude, encoder=resources.encoder
+    )
+
+
+def default_weights(train: TrainingSet) -> dict[str, float]:
+    """Weights where there is nothing to choose on: of the personal parts only where there are events."""
+    personal = len(train.log) > 0
+    return {name: w for name, w in DEFAULT_WEIGHTS.items() if personal or name in SEARCH_PARTS}
+
+
+def learn(
+    train: TrainingSet,
+    split: Split,
+    config: TasteprintConfig | None = None,
+    *,
+    rng: np.random.Generator,
+    encoder: Encoder | None = None,
+) -> Learned:
+    """Choose settings and weights on a validation split whose training set is ``train``."""
+    config = config or TasteprintConfig()
+    n = int(np.clip(_CELLS / max(train.log.n_items, 1), config.least_requests, config.most_requests))
+    sample = split.sample(n, rng)
+    settings = config.recommender
+    if len(train.log):
+        settings = choose_settings(train, sample, settings, rng=rng)
+    parts = SEARCH_PARTS if sample.requests.texts else PERSONAL_PARTS
+    if train.vectors is None:
+        parts = tuple(p for p in parts if p not in ("meaning", "taste_long", "taste_short"))
+    everything = {name: 1.0 for name in parts if name in settings.parts}
+    model = fit_recommender(train, settings, weights=everything, exclude_seen=split.exclude_seen, encoder=encoder)
+    found = gather(model, sample, n=config.candidates)
+    weights, ndcg = choose_weights(found)
+    single = {name: found.objective(np.eye(len(found.parts))[p]) for p, name in enumerate(found.parts)}
+    return Learned(settings, weights, ndcg, single)
+
+
+def choose_settings(
+    train: TrainingSet, sample: Split, settings: RecommenderConfig, *, rng: np.random.Generator
+) -> RecommenderConfig:
+    """Settings that change what a part counts: whether ties have an order, how long own purchases are remembered."""
+    small = TrainingSet(_some_users(train.log, _TRIAL_EVENTS, rng), train.items, None, train.until_s)
+    few = sample.sample(400, rng)
+    ties: dict[Ties, float] = {}
+    for way in ("together", "sequence"):
+        tried = settings.transitions.model_copy(update={"ties": way, "window": _window(way)})
+        ties[way] = _single(fit_transitions(small, tried), few)
+    best: Ties = "sequence" if ties["sequence"] > ties["together"] else "together"
+    memories = {}
+    for days in (15.0, 30.0, 60.0, 120.0, 240.0):
+        memories[days] = _single(fit_repeat(train, settings.repeat.model_copy(update={"half_life_days": days})), few)
+    half_life = max(memories, key=lambda days: memories[days])
+    return settings.model_copy(
+        update={
+            "transitions": settings.transitions.model_copy(update={"ties": best, "window": _window(best)}),
+            "repeat": settings.repeat.model_copy(update={"half_life_days": half_life}),
+        }
+    )
+
+
+def gather(model: Recommender, sample: Split, *, n: int) -> Candidates:
+    """The best ``n`` items of each part of ``model`` for every request of ``sample``, with their gains."""
+    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
+    batches = []
+    for first in range(0, len(sample.requests), _BATCH):
+        rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
+        requests = sample.requests.take(rows)
+        scores = dict(model.part_scores(requests))
+        gain = _gain(sample, rows, requests.log.n_items)
+        allowed = _allowed(sample, requests, rows)
+        batches.append(candidates(scores, gain, ideal[rows], allowed=allowed, n=n))
+    return merge_candidates(batches)
+
+
+def _single(scorer: Scorer, sample: Split) -> float:
+    """NDCG@10 of one scorer alone."""
+    batches = []
+    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
+    for first in range(0, len(sample.requests), _BATCH):
+        rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
+        requests = sample.requests.take(rows)
+        gain = _gain(sample, rows, requests.log.n_items)
+        allowed = _allowed(sample, requests, rows)
+        batches.append(candidates({"only": scorer.scores(requests)}, gain, ideal[rows], allowed=allowed, n=10))
+    return merge_candidates(batches).objective([1.0])
+
+
+def _window(ties: Ties) -> int:
+    """Steps that pairs may span: few where a step is a whole basket, or counting pairs takes too long."""
+    return 2 if ties == "together" else 10
+
+
+def _gain(sample: Split, rows: NDArray[np.int64], n_items: int) -> NDArray[np.float32]:
+    truth = sample.truth.take(rows)
+    gain = np.zeros((len(rows), n_items), dtype=np.float32)
+    gain[truth.request(), truth.items] = truth.gain
+    return gain
+
+
+def _allowed(sample: Split, requests: Requests, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Items that may be ranked, or None where all may."""
+    if sample.judged_only:
+        truth = sample.truth.take(rows)
+        allowed = np.zeros((len(rows), requests.log.n_items), dtype=bool)
+        allowed[truth.request(), truth.items] = True
+        return allowed
+    if not sample.exclude_seen:
+        return None
+    allowed = np.ones((len(rows), requests.log.n_items), dtype=bool)
+    allowed[seen(requests, sample.seen_kinds)] = False
+    return allowed
+
+
+def _some_users(log: EventLog, most: int, rng: np.random.Generator) -> EventLog:
+    """The log of randomly drawn users with about ``most`` events together, or the whole log if it has fewer."""
+    if len(log) <= most:
+        return log
+    order = rng.permutation(log.n_users)
+    taken = np.zeros(log.n_users, dtype=bool)
+    taken[order[np.cumsum(np.diff(log.user_start)[order]) <= most]] = True
+    return log.select(taken[log.user()])

@@ -1,0 +1,106 @@
+"""Reasons: what each part, and each past event inside it, adds to a score. The parts sum to the score exactly.
+
+Nothing is estimated: the score is a weighted sum of parts, and taste, neighbours, transitions and repeats are
+themselves sums over past events, so a reason is an addend. Wording is in `sentence`;
+which items win is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiling.blocks import BlockSpace
+from ..profiling.interest import decay
+from ..profiling.interest_batch import event_weights
+from ..profiling.log import Requests
+from .histories import steps_ago
+from .neighbours import NeighboursModel
+from .ranking import Reason
+from .repeats import OwnMostBoughtModel, RepeatModel
+from .scorer import Scorer
+
+Events = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Item row of each event (n_events,), and what it adds to each explained item (n_events, n_rows)."""
+
+
+def taste_events(requests: Requests, space: BlockSpace, rows: NDArray[np.int64], *, half_life_s: float) -> Events:
+    """What each past event of one request adds to the cosine with taste, before weights."""
+    log, taste = requests.log, space.items["taste"]
+    _, event = requests.events()
+    age = decay(requests.now_s[0] - log.at_s[event], half_life_s)
+    share = event_weights(log)[event] * age
+    vectors = taste[log.item[event]].astype(np.float64)
+    norm = float(np.linalg.norm(share @ vectors))
+    if norm <= 1e-12:
+        return log.item[event].astype(np.int64), np.zeros((len(event), len(rows)))
+    return log.item[event].astype(np.int64), (share / norm)[:, None] * (vectors @ taste[rows].T.astype(np.float64))
+
+
+def source_events(source: Scorer, requests: Requests, rows: NDArray[np.int64]) -> Events | None:
+    """What each past event of one request adds to a source's score, None where the source has no events."""
+    item = requests.log.item
+    if isinstance(source, NeighboursModel):
+        _, event, age = steps_ago(requests, source.ties, last=source.last)
+        weight = source.event_weight(requests, event, age)
+        return item[event].astype(np.int64), weight[:, None] * source.weights[item[event]][:, rows].toarray()
+    _, event = requests.events()
+    same = (item[event][:, None] == rows[None, :]).astype(np.float64)
+    if isinstance(source, RepeatModel):
+        return item[event].astype(np.int64), source.event_weight(requests)[:, None] * source.item_factor[rows] * same
+    if isinstance(source, OwnMostBoughtModel):
+        return item[event].astype(np.int64), (requests.log.weight[event] > 0)[:, None] * same
+    return None
+
+
+def reason(
+    part: str,
+    amounts: NDArray[np.floating],
+    factor: float,
+    events: Events | None,
+    item_ids: NDArray[np.object_],
+    column: int,
+) -> Reason:
+    """The addend of one part for the item at ``column``; ``amounts`` (n_rows,) and events are before ``factor``."""
+    told: dict[int, float] = {}
+    if events is not None:
+        for row, amount in zip(events[0].tolist(), (events[1][:, column] * factor).tolist(), strict=True):
+            if amount:
+                told[row] = told.get(row, 0.0) + amount
+    ordered = sorted(told.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
+    return Reason(part, float(amounts[column]) * factor, tuple((str(item_ids[row]), a) for row, a in ordered))
+
+
+_WORDS: Mapping[str, str] = {
+    "meaning": 'means what "{query}" asks for',
+    "bm25": 'has the words of "{query}"',
+    "taste_long": "is like {event} and other things you like",
+    "taste_short": "is like {event} you chose lately",
+    "behaviour": "fits the categories, brands and prices you choose",
+    "context": "is in season now",
+    "popular": "is popular here",
+    "recent_popular": "is popular these weeks",
+    "own": "is something you buy often",
+    "repeat": "is something you tend to buy again",
+    "transitions": "often follows {event}",
+    "text_neighbours": "resembles {event}",
+}
+
+
+def sentence(reasons: Sequence[Reason], title_of: Mapping[str, str], query: str) -> str:
+    """The two or three strongest reasons in words, with their share of everything that speaks for the item."""
+    positive = [r for r in reasons if r.amount > 0]
+    total = sum(r.amount for r in positive)
+    if not positive or total <= 0:
+        return "Nothing known speaks for this item; it fills the list."
+    said: list[str] = []
+    for r in positive[:3]:
+        share = r.amount / total
+        if said and share < 0.1:
+            break
+        event = title_of.get(r.events[0][0], r.events[0][0]) if r.events else "things"
+        said.append(_WORDS.get(r.part, r.part).format(query=query, event=event) + f" ({share:.0%})")
+    text = "; ".join(said)
+    return text[0].upper() + text[1:] + "."

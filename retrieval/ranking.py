@@ -1,0 +1,123 @@
+"""The nouns of an answer: `Ranking`, `Reason`, `Recommendation`, `Answer`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiling.intent_types import Intent
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Items by descending score, ties by id, without repeats.
+
+    Attributes:
+        ids: external item ids, (m,)
+        scores: their scores, (m,) float32
+    """
+
+    ids: NDArray[np.object_]
+    scores: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.ids.shape != self.scores.shape:
+            raise ValueError(f"ids and scores must be aligned, got {self.ids.shape} and {self.scores.shape}")
+        if len(set(self.ids.tolist())) != len(self.ids):
+            raise ValueError("ids must not repeat in a ranking")
+        if (np.diff(self.scores) > 0).any():
+            raise ValueError("scores must not increase along a ranking")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One addend of a score.
+
+    Attributes:
+        part: name of the part, such as ``meaning``, ``taste_long``, ``repeat``
+        amount: what it adds to the score
+        events: past events behind it, most important first: (item id, what that event adds)
+    """
+
+    part: str
+    amount: float
+    events: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One item of an answer.
+
+    Attributes:
+        item_id: external id
+        title: for people
+        score: sum of the amounts of its reasons
+        rank: 1 first
+        reasons: every part that adds to the score, largest first; the amounts sum to the score
+        sentence: the reasons in words
+        propensity: probability that this item was shown at this rank; 1 where nothing is drawn at random
+    """
+
+    item_id: str
+    title: str
+    score: float
+    rank: int
+    reasons: tuple[Reason, ...]
+    sentence: str
+    propensity: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A readable object of plain values."""
+        return {
+            "rank": self.rank,
+            "item_id": self.item_id,
+            "title": self.title,
+            "score": round(self.score, 4),
+            "sentence": self.sentence,
+            "reasons": [
+                {
+                    "part": reason.part,
+                    "amount": round(reason.amount, 4),
+                    "events": [{"item_id": i, "amount": round(a, 4)} for i, a in reason.events[:5]],
+                }
+                for reason in self.reasons
+            ],
+            "propensity": self.propensity,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request got.
+
+    Attributes:
+        items: recommendations, best first, at most as many as were asked for
+        intent: what the query was read as, None without a query or an intent model
+        shortage: why there are fewer items than asked for, empty where there are not
+        exact: whether the order is proven equal to scoring the whole catalogue
+    """
+
+    items: tuple[Recommendation, ...]
+    intent: Intent | None
+    shortage: str
+    exact: bool
+
+    def ranking(self) -> Ranking:
+        """The items as aligned ids and scores; only for answers that were not diversified."""
+        ids = np.array([item.item_id for item in self.items], dtype=object)
+        return Ranking(ids, np.array([item.score for item in self.items], dtype=np.float32))
+
+    def to_json(self) -> dict[str, Any]:
+        """A readable object of plain values."""
+        return {
+            "items": [item.to_json() for item in self.items],
+            "intent": None if self.intent is None else self.intent.to_json(),
+            "shortage": self.shortage,
+            "exact": self.exact,
+        }

@@ -1,0 +1,163 @@
+"""The whole pipeline as one fitted thing: blocks and sources, scaled, weighted and added.
+
+`Recommender` scores the whole catalogue for batches of requests (evaluation, batch jobs). Answering one shopper fast,
+with filters and reasons, is `engine`'s work and uses the same parts and weights; choosing the weights is `learn`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, fit_blocks
+from ..profiling.encoder import Encoder
+from ..profiling.log import Requests
+from .fusion import inverse_sd
+from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
+from .popularity import RecentPopularConfig, fit_popular, fit_recent_popular
+from .repeats import RepeatConfig, fit_own_most_bought, fit_repeat
+from .scorer import Scorer, TrainingSet
+from .transitions import TransitionsConfig, fit_transitions
+
+Float = NDArray[np.float32]
+
+SEARCH_PARTS: tuple[str, ...] = ("meaning", "bm25")
+PERSONAL_PARTS: tuple[str, ...] = (
+    "taste_long",
+    "taste_short",
+    "behaviour",
+    "context",
+    "popular",
+    "recent_popular",
+    "own",
+    "repeat",
+    "transitions",
+    "text_neighbours",
+)
+PARTS: tuple[str, ...] = (*SEARCH_PARTS, *PERSONAL_PARTS)
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "meaning": 1.0,
+    "bm25": 1.0,
+    "taste_long": 0.3,
+    "taste_short": 0.1,
+    "recent_popular": 0.3,
+    "repeat": 0.5,
+    "transitions": 0.5,
+    "text_neighbours": 0.3,
+}
+"""Where a shop has nothing to choose weights on; chosen once on validation data of several shops."""
+
+
+class RecommenderConfig(BaseModel):
+    """Options of every part, and how they come together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    blocks: BlocksConfig = BlocksConfig()
+    bm25: Bm25Config = Bm25Config()
+    recent_popular: RecentPopularConfig = RecentPopularConfig()
+    repeat: RepeatConfig = RepeatConfig()
+    transitions: TransitionsConfig = TransitionsConfig()
+    text_neighbours: TextNeighboursConfig = TextNeighboursConfig()
+    parts: tuple[str, ...] = Field(PARTS, description="parts that are built at all")
+    personalisation: float = Field(0.5, ge=0, description="weight of the personal parts under a wholly vague query")
+
+
+SOURCES: Mapping[str, Callable[[TrainingSet, RecommenderConfig], Scorer]] = {
+    "bm25": lambda train, config: fit_bm25(train, config.bm25),
+    "popular": lambda train, config: fit_popular(train),
+    "recent_popular": lambda train, config: fit_recent_popular(train, config.recent_popular),
+    "own": lambda train, config: fit_own_most_bought(train),
+    "repeat": lambda train, config: fit_repeat(train, config.repeat),
+    "transitions": lambda train, config: fit_transitions(train, config.transitions),
+    "text_neighbours": lambda train, config: fit_text_neighbours(train, config.text_neighbours),
+}
+"""Parts that are not blocks: name -> how it is fitted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """Everything needed to score the catalogue for a request.
+
+    Attributes:
+        space: item blocks and the way to put shoppers on their axes
+        sources: the other parts by name
+        weights: weight of each part, >= 0, in units of its standard deviation over the catalogue
+        exclude_seen: whether items a shopper already took are left out of recommendations
+        personalisation: weight of the personal parts under a wholly vague query
+        encoder: embeds query texts; None where nobody asks in words
+    """
+
+    space: BlockSpace
+    sources: Mapping[str, Scorer]
+    weights: Mapping[str, float]
+    exclude_seen: bool
+    personalisation: float
+    encoder: Encoder | None = None
+
+    def scores(self, requests: Requests) -> Float:
+        """Fused scores of the whole catalogue, (n_requests, n_items) float32."""
+        total = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
+        weights = self.request_weights(has_text=bool(requests.texts))
+        for name, part in self.part_scores(requests):
+            if weights.get(name, 0.0) > 0:
+                total += part * (weights[name] * inverse_sd(part))[:, None]
+        return total
+
+    def part_scores(self, requests: Requests) -> Iterator[tuple[str, Float]]:
+        """Raw scores of every part that has a weight, one after the other, each (n_requests, n_items)."""
+        vectors = self.shopper_vectors(requests)
+        for name, weight in self.weights.items():
+            if weight <= 0:
+                continue
+            if name in self.sources:
+                yield name, self.sources[name].scores(requests)
+            elif name in vectors:
+                yield name, vectors[name] @ self.space.items[PART_BLOCK[name]].T
+
+    def shopper_vectors(self, requests: Requests) -> dict[str, Float]:
+        """Shopper side of the block parts, each (n_requests, d_b); ``meaning`` only where there is text."""
+        vectors = self.space.shoppers(requests)
+        if requests.texts and self.encoder is not None:
+            vectors["meaning"] = self.encoder.encode(requests.texts, kind="query")
+        return vectors
+
+    def request_weights(self, *, has_text: bool, specificity: float = 1.0) -> dict[str, float]:
+        """Weights for one kind of request.
+
+        Without text the search parts are off. With text the personal parts count ``personalisation`` times
+        ``1 - specificity``: a precise query is not personalised, a vague one is.
+        """
+        personal = self.personalisation * (1.0 - specificity) if has_text else 1.0
+        return {
+            name: weight * ((1.0 if has_text else 0.0) if name in SEARCH_PARTS else personal)
+            for name, weight in self.weights.items()
+        }
+
+    def with_weights(self, weights: Mapping[str, float]) -> Recommender:
+        """The same recommender with other weights; parts without weight are dropped."""
+        kept = {name: float(weights[name]) for name in PARTS if weights.get(name, 0.0) > 0}
+        return replace(self, weights=kept, sources={n: s for n, s in self.sources.items() if n in kept})
+
+
+def fit_recommender(
+    train: TrainingSet,
+    config: RecommenderConfig | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    exclude_seen: bool = False,
+    encoder: Encoder | None = None,
+) -> Recommender:
+    """Fit the parts that have a weight (all of ``config.parts`` with weight 1 if ``weights`` is None)."""
+    config = config or RecommenderConfig()
+    chosen = dict.fromkeys(config.parts, 1.0) if weights is None else weights
+    chosen = {name: float(chosen[name]) for name in PARTS if chosen.get(name, 0.0) > 0 and name in config.parts}
+    vectors = train.vectors if train.vectors is not None else np.zeros((train.log.n_items, 1), dtype=np.float32)
+    space = fit_blocks(train.items, vectors, train.log, config.blocks)
+    sources = {name: SOURCES[name](train, config) for name in chosen if name in SOURCES}
+    return Recommender(space, sources, chosen, exclude_seen, config.personalisation, encoder)
