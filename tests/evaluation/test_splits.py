@@ -78,6 +78,7 @@ def test_leave_one_out_slices() -> None:
     assert test.slices["same_day"].tolist() == [True, False]
     assert test.slices["other_day"].tolist() == [False, True]
     assert test.slices["cold"].tolist() == [True, True]
+    assert test.target_slices["repeat"].tolist() == [False, False]  # the answer itself is no earlier contact
     assert test.exclude_seen
 
 
