@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from .catalogue_words import WordIndex, fit_words, words_from_state, words_state
+from .categories import PrototypeConfig
 from .encoder import Encoder
 from .errors import ArtefactError, ConfigError
 from .facets import FacetConfig, FacetModel, Facets, column, facets_from_state, fit_facets, word_texts
 from .intent_evidence import Seen, doubts, look, specificity
 from .intent_types import CategoryShare, Intent
-from .prototypes import PrototypeConfig, Prototypes, fit_prototypes, prototypes_from_state, prototypes_state
+from .prototypes import Prototypes, fit_prototypes, prototypes_from_state, prototypes_state
 from .relevance import FEATURES, SENTENCES, Relevance, fit_relevance, made_up_queries, shuffled
 from .stages import StageEvidence, stage_probabilities
 from .units import stems
@@ -40,6 +41,7 @@ class IntentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     top_categories: int = Field(5, ge=1, le=100, description="categories named in an intent")
+    prior: float = Field(0.7, gt=0, lt=1, description="share of queries that are about the catalogue, before looking")
     known_from: float = Field(0.5, ge=0, le=1, description="confidence below which an intent says it does not know")
     n_anchors: int = Field(2048, ge=16, description="items whose vectors stand for the catalogue in similarity")
     n_made_up: int = Field(600, ge=20, description="made-up queries that calibrate confidence and temperature")
@@ -139,6 +141,7 @@ class IntentModel:
             text=text,
             vector=vector,
             categories=tuple(c for c in likely if c.probability > 1e-4),
+            levels=tuple(CategoryShare(path, p * confidence) for path, p in self.prototypes.levels(share)),
             facets=self._priced(facets, share),
             stages=stages,
             specificity=specificity(
@@ -216,7 +219,7 @@ def fit_intent(
         facets=fit_facets(items, config.facets, known=known),
         prototypes=prototypes,
         anchors=anchors,
-        relevance=fit_relevance(np.concatenate([seen.features, nonsense]), about),
+        relevance=fit_relevance(np.concatenate([seen.features, nonsense]), about, prior=config.prior),
         usual=np.sort(seen.coherence),
     )
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .brands import BrandMatch
+from .categories import SEPARATOR, prefixes
 from .errors import ConfigError
 from .facets import Facets
 from .price_wishes import PriceBand
-from .prototypes import SEPARATOR, prefixes
 from .stages import STAGES, Stage
 
 STAGE_WORDS: Mapping[Stage, str] = {
@@ -44,6 +44,7 @@ class Intent:
         text: the query as given
         vector: its unit vector (zeros for an empty text), (d,)
         categories: likeliest categories, most likely first; probabilities sum to at most 1, the rest is unknown
+        levels: the likeliest root, its likeliest child and so on, each with all the probability beneath it
         facets: brands, price, attributes, sizes, model numbers
         stages: probability of each stage, summing to 1
         specificity: 0 = anything would do, 1 = exactly one thing
@@ -56,6 +57,7 @@ class Intent:
     text: str
     vector: NDArray[np.float32]
     categories: tuple[CategoryShare, ...] = ()
+    levels: tuple[CategoryShare, ...] = ()
     facets: Facets = field(default_factory=Facets)
     stages: Mapping[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 1.0 / len(STAGES)))
     specificity: float = 0.0
@@ -75,22 +77,13 @@ class Intent:
         return max(0.0, 1.0 - sum(c.probability for c in self.categories))
 
     def category(self, at_least: float = 0.5) -> CategoryShare | None:
-        """The deepest category or ancestor that collects at least this probability, or None.
+        """The deepest of `levels` that collects at least this probability, or None.
 
-        >>> shares = (CategoryShare("food > milk", 0.4), CategoryShare("food > bread", 0.3))
-        >>> Intent("breakfast", np.zeros(2), categories=shares).category()
+        >>> levels = (CategoryShare("food", 0.7), CategoryShare("food > milk", 0.4))
+        >>> Intent("breakfast", np.zeros(2), levels=levels).category()
         CategoryShare(path='food', probability=0.7)
         """
-        totals: dict[str, float] = {}
-        for share in self.categories:
-            for prefix in prefixes(share.path):
-                totals[prefix] = totals.get(prefix, 0.0) + share.probability
-        reached = [(path.count(SEPARATOR), p, path) for path, p in totals.items() if p >= at_least]
-        if not reached:
-            return None
-        depth = max(d for d, _, _ in reached)
-        p, path = max((p, path) for d, p, path in reached if d == depth)
-        return CategoryShare(path, p)
+        return next((level for level in reversed(self.levels) if level.probability >= at_least), None)
 
     def override(
         self,
@@ -122,9 +115,11 @@ class Intent:
         if price is not None:
             facets = replace(facets, price=price)
         sure = confidence if confidence is not None else self.confidence
+        shares = self.categories if category is None else _given_categories(category)
         return replace(
             self,
-            categories=self.categories if category is None else _given_categories(category),
+            categories=shares,
+            levels=self.levels if category is None else _levels(shares),
             facets=facets,
             stages=self.stages if stage is None else _given_stage(stage),
             specificity=self.specificity if specificity is None else _fraction("specificity", specificity),
@@ -183,6 +178,20 @@ def _given_categories(category: str | Mapping[str, float]) -> tuple[CategoryShar
         total = sum(s.probability for s in shares)
         raise ConfigError(f"category: probabilities must sum to at most 1, got {total:.3g}; divide them by their sum")
     return tuple(sorted(shares, key=lambda s: (-s.probability, s.path)))
+
+
+def _levels(shares: tuple[CategoryShare, ...]) -> tuple[CategoryShare, ...]:
+    """`Intent.levels` of shares that are all there is."""
+    totals: dict[str, float] = {}
+    for share in shares:
+        for prefix in prefixes(share.path):
+            totals[prefix] = totals.get(prefix, 0.0) + share.probability
+    found: list[CategoryShare] = []
+    within = ""
+    while beneath := [path for path in totals if path.rpartition(SEPARATOR)[0] == within]:
+        within = max(beneath, key=lambda path: totals[path])
+        found.append(CategoryShare(within, totals[within]))
+    return tuple(found)
 
 
 def _given_stage(stage: Stage) -> dict[Stage, float]:

@@ -89,13 +89,22 @@ class Relevance:
 
 
 def fit_relevance(
-    features: NDArray[np.float32], about: NDArray[np.bool_], *, ridge: float = 0.02, rounds: int = 1500
+    features: NDArray[np.float32],
+    about: NDArray[np.bool_],
+    *,
+    prior: float = 0.5,
+    ridge: float = 0.02,
+    rounds: int = 1500,
 ) -> Relevance:
-    """Logistic regression with weights >= 0, both classes weighing the same, by accelerated projected gradient.
+    """Logistic regression with weights >= 0 by accelerated projected gradient, shifted to a prior.
+
+    Both classes weigh the same in the fit; ``prior`` then moves the bias by its log odds (Elkan, The foundations of
+    cost-sensitive learning, 2001, theorem 2).
 
     Args:
         features: rows of `FEATURES`, (n, 6)
         about: whether each row is about the catalogue, (n,), both kinds present
+        prior: share of texts that are about the catalogue where the model will be used
         ridge: L2 penalty on the standardised weights
         rounds: gradient steps of Nesterov's method
     """
@@ -113,7 +122,12 @@ def fit_relevance(
         new[:-1] = np.maximum(new[:-1], 0.0)
         ahead = new + i / (i + 3.0) * (new - w)
         w = new
-    return Relevance(mean.astype(np.float32), scale.astype(np.float32), w[:-1].astype(np.float32), float(w[-1]))
+    return Relevance(
+        mean.astype(np.float32),
+        scale.astype(np.float32),
+        w[:-1].astype(np.float32),
+        float(w[-1] + np.log(prior / (1 - prior))),
+    )
 
 
 def made_up_queries(titles: Sequence[str], n: int, *, rng: Generator) -> tuple[NDArray[np.int64], list[str]]:

@@ -156,13 +156,27 @@ def test_wrong_overrides_are_refused(wrong: dict, says: str) -> None:
         ask("tea")[0].override(**wrong)
 
 
-def test_category_backs_off_to_the_ancestor_that_is_likely() -> None:
-    shares = (CategoryShare("a > b", 0.4), CategoryShare("a > c", 0.3), CategoryShare("d", 0.2))
-    intent = Intent("x", np.zeros(1), categories=shares)
+def test_category_is_the_deepest_level_that_is_likely() -> None:
+    intent = Intent("x", np.zeros(1)).override(category={"a > b": 0.4, "a > c": 0.3, "d": 0.2})
+    assert intent.levels == (CategoryShare("a", pytest.approx(0.7)), CategoryShare("a > b", 0.4))
     assert intent.category() == CategoryShare("a", pytest.approx(0.7))
     assert intent.category(0.35) == CategoryShare("a > b", 0.4)
     assert intent.category(0.9) is None
     assert intent.unknown == pytest.approx(0.1)
+
+
+def test_levels_collect_all_categories_beneath() -> None:
+    for intent in ask("green tea", "coffee", "lamp"):
+        full = MODEL.infer([intent.text], intent.vector[None])[0]
+        root, leaf = full.levels
+        everything = replace_top(MODEL, 100).infer([intent.text], intent.vector[None])[0]
+        want = sum(c.probability for c in everything.categories if c.path.startswith(root.path))
+        assert root.probability == pytest.approx(want, abs=1e-3)
+        assert leaf.path.startswith(root.path)
+
+
+def replace_top(model: IntentModel, n: int) -> IntentModel:
+    return dataclasses.replace(model, config=model.config.model_copy(update={"top_categories": n}))
 
 
 def test_explanation_names_the_parts() -> None:

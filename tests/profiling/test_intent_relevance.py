@@ -35,6 +35,13 @@ def test_no_weight_is_negative_even_where_the_data_says_so() -> None:
     assert model.weights[1] > 0.1
 
 
+def test_the_prior_shifts_the_log_odds() -> None:
+    features, about = planted(2)
+    even, likely = fit_relevance(features, about), fit_relevance(features, about, prior=0.8)
+    assert likely.bias - even.bias == pytest.approx(np.log(4))
+    assert likely.weights == pytest.approx(even.weights)
+
+
 def test_probabilities_rise_with_every_feature() -> None:
     model = fit_relevance(*planted(2))
     low = np.zeros((1, len(FEATURES)), np.float32)

@@ -6,20 +6,11 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.catalogue_words import fit_words
+from tasteprint.profiling.categories import PrototypeConfig, back_off, centroids_of, item_labels, price_levels
 from tasteprint.profiling.clusters import contrastive_names, nearest_centroid, spherical_kmeans
 from tasteprint.profiling.facets import word_texts
 from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.prototypes import (
-    PrototypeConfig,
-    back_off,
-    centroids_of,
-    fit_prototypes,
-    item_labels,
-    price_levels,
-    prototypes_from_state,
-    prototypes_state,
-    softmax,
-)
+from tasteprint.profiling.prototypes import fit_prototypes, prototypes_from_state, prototypes_state, softmax
 from tasteprint.profiling.tiny import tiny_shop
 
 
