@@ -23,7 +23,7 @@ from ..profiling.log import EventLog, Requests
 from .diversity import mmr
 from .explanation import Events, reason, sentence, source_events, taste_events
 from .filters import Filters, ItemFacts, allowed_items, item_facts
-from .fusion import inverse_sd
+from .fusion import inverse_scale
 from .index import BlockIndex, build_index
 from .ranking import Answer, Recommendation
 from .recommender import PARTS, Recommender
@@ -193,7 +193,7 @@ class _View:
             factor[name] = chosen[name] * (_block_scale(engine, name, vector) if weights is None else 1.0)
         others = np.zeros(engine.index.n_items, dtype=np.float32)
         for name, scores in sources.items():
-            factor[name] = chosen[name] * (float(inverse_sd(scores[None])[0]) if weights is None else 1.0)
+            factor[name] = chosen[name] * (float(inverse_scale(name, scores[None])[0]) if weights is None else 1.0)
             others += scores * np.float32(factor[name])
         fused = _fused_vector(engine, vectors, factor)
         return _View(engine, requests, vectors, sources, factor, intent, fused, others)
@@ -241,7 +241,7 @@ class _View:
             reasons = sorted((r for r in reasons if r.amount), key=lambda r: (-r.amount, r.part))
             score = sum(r.amount for r in reasons) if explain else float(scores[column])
             query = self.requests.texts[0] if self.requests.texts else ""
-            said = sentence(reasons, engine.titles, query) if explain else ""
+            said = sentence(str(ids[row]), reasons, engine.titles, query) if explain else ""
             item_id = str(ids[row])
             out.append(Recommendation(item_id, engine.titles[item_id], score, column + 1, tuple(reasons), said))
         return tuple(out)
@@ -333,7 +333,9 @@ def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]
 
 
 def _block_scale(engine: Engine, part: str, vector: NDArray[np.float32]) -> float:
-    """One over the standard deviation of ``<vector, item block>`` over the catalogue, 0 where it does not vary."""
+    """`fusion.inverse_scale` of a block part, from the block's covariance instead of all its scores."""
+    if part == "meaning":
+        return 1.0
     wide = vector.astype(np.float64)
     variance = float(wide @ engine.moments[PART_BLOCK[part]] @ wide)
     return variance**-0.5 if variance > 1e-24 else 0.0

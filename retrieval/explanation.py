@@ -89,7 +89,7 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def sentence(reasons: Sequence[Reason], title_of: Mapping[str, str], query: str) -> str:
+def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str], query: str) -> str:
     """The two or three strongest reasons in words, with their share of everything that speaks for the item."""
     positive = [r for r in reasons if r.amount > 0]
     total = sum(r.amount for r in positive)
@@ -100,7 +100,17 @@ def sentence(reasons: Sequence[Reason], title_of: Mapping[str, str], query: str)
         share = r.amount / total
         if said and share < 0.1:
             break
-        event = title_of.get(r.events[0][0], r.events[0][0]) if r.events else "things"
-        said.append(_WORDS.get(r.part, r.part).format(query=query, event=event) + f" ({share:.0%})")
+        said.append(_phrase(item_id, r, title_of, query) + f" ({share:.0%})")
     text = "; ".join(said)
     return text[0].upper() + text[1:] + "."
+
+
+def _phrase(item_id: str, r: Reason, title_of: Mapping[str, str], query: str) -> str:
+    """One reason in words."""
+    if r.part in ("own", "repeat") and not r.events:
+        return _WORDS["popular"]
+    others = [event for event, amount in r.events if event != item_id and amount > 0]
+    if r.events and r.events[0][0] == item_id and r.part.startswith("taste"):
+        return "is something you chose before"
+    event = title_of.get(others[0], others[0]) if others else "what you chose"
+    return _WORDS.get(r.part, r.part).format(query=query, event=event)

@@ -1,9 +1,10 @@
 """Fusion: many parts, one score. Scaling parts to a common unit and choosing their weights on validation.
 
-A part is anything that scores the catalogue for a request: a block, BM25, neighbours, popularity. Parts are divided by
-their standard deviation over the catalogue, request by request (a z-score without its centre, which cannot change an
-order), and added with weights: ``score = sum_p weight_p * part_p / sd_p``. Being a plain sum, the score is its own
-explanation. Weights come from `choose_weights`; where there is nothing to choose on, `reciprocal_rank` needs none.
+A part is anything that scores the catalogue for a request: a block, BM25, neighbours, popularity. Parts are brought to
+one scale request by request (most by their standard deviation over the catalogue: a z-score without its centre, which
+cannot change an order) and added with weights: ``score = sum_p weight_p * part_p / scale_p``. Being a plain sum, the
+score is its own explanation. Weights come from `choose_weights`; where there is nothing to choose on,
+`reciprocal_rank` needs none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,20 @@ def inverse_sd(scores: NDArray[np.floating]) -> Float:
     """
     sd = scores.std(axis=1, dtype=np.float64)
     return np.where(sd > 1e-12, 1.0 / np.maximum(sd, 1e-12), 0.0).astype(np.float32)
+
+
+def inverse_scale(part: str, scores: NDArray[np.floating]) -> Float:
+    """What a part's scores are multiplied by before weights, request by request, (n_requests,).
+
+    Cosines with a query are left as they are and BM25 is divided by its best score (its spread says more about how rare
+    the words are than about the items); everything else is divided by its standard deviation.
+    """
+    if part == "meaning":
+        return np.ones(len(scores), dtype=np.float32)
+    if part == "bm25":
+        best = scores.max(axis=1, initial=0.0)
+        return np.where(best > 0, 1.0 / np.maximum(best, 1e-12), 0.0).astype(np.float32)
+    return inverse_sd(scores)
 
 
 def reciprocal_rank(scores: Mapping[str, Float], *, k: int = 60) -> Float:
@@ -110,8 +125,7 @@ def candidates(
     chosen = np.zeros((n_requests, n_items), dtype=bool)
     scaled = {}
     for name, raw in scores.items():
-        scale = inverse_sd(raw)[:, None]
-        part = raw * scale
+        part = raw * inverse_scale(name, raw)[:, None]
         scaled[name] = part
         shown = part if allowed is None else np.where(allowed, part, -np.inf)
         best = np.argpartition(-shown, min(n, n_items) - 1, axis=1)[:, :n]

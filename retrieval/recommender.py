@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, fit_blocks
 from ..profiling.encoder import Encoder
 from ..profiling.log import Requests
-from .fusion import inverse_sd
+from .fusion import inverse_scale
 from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
 from .popularity import RecentPopularConfig, fit_popular, fit_recent_popular
 from .repeats import RepeatConfig, fit_own_most_bought, fit_repeat
@@ -41,7 +41,7 @@ PERSONAL_PARTS: tuple[str, ...] = (
 PARTS: tuple[str, ...] = (*SEARCH_PARTS, *PERSONAL_PARTS)
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
-    "meaning": 1.0,
+    "meaning": 1.4,
     "bm25": 1.0,
     "taste_long": 0.3,
     "taste_short": 0.1,
@@ -65,7 +65,7 @@ class RecommenderConfig(BaseModel):
     transitions: TransitionsConfig = TransitionsConfig()
     text_neighbours: TextNeighboursConfig = TextNeighboursConfig()
     parts: tuple[str, ...] = Field(PARTS, description="parts that are built at all")
-    personalisation: float = Field(0.5, ge=0, description="weight of the personal parts under a wholly vague query")
+    personalisation: float = Field(0.05, ge=0, description="weight of the personal parts under a wholly vague query")
 
 
 SOURCES: Mapping[str, Callable[[TrainingSet, RecommenderConfig], Scorer]] = {
@@ -106,7 +106,7 @@ class Recommender:
         weights = self.request_weights(has_text=bool(requests.texts))
         for name, part in self.part_scores(requests):
             if weights.get(name, 0.0) > 0:
-                total += part * (weights[name] * inverse_sd(part))[:, None]
+                total += part * (weights[name] * inverse_scale(name, part))[:, None]
         return total
 
     def part_scores(self, requests: Requests) -> Iterator[tuple[str, Float]]:

@@ -1,0 +1,132 @@
+"""A recommender as plain arrays and JSON values, and back. What artefacts on disk hold; no pickle anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..profiling.blocks import blocks_from_state, blocks_state
+from ..profiling.encoder import Encoder
+from ..profiling.errors import ArtefactError
+from ..profiling.log import EventLog
+from .lexical import Bm25Model
+from .neighbours import NeighboursModel
+from .popularity import PopularModel
+from .recommender import Recommender
+from .repeats import OwnMostBoughtModel, RepeatModel
+from .scorer import Scorer
+
+Arrays = dict[str, NDArray[Any]]
+Meta = dict[str, Any]
+
+_LOG_ARRAYS = ("user_start", "item", "at_s", "kind", "weight", "quantity", "price")
+
+
+def recommender_state(model: Recommender) -> tuple[Arrays, Meta]:
+    """Everything of a recommender but its encoder."""
+    arrays, space_meta = blocks_state(model.space)
+    arrays = {f"blocks.{name}": array for name, array in arrays.items()}
+    sources: dict[str, Meta] = {}
+    for name, source in model.sources.items():
+        source_arrays, sources[name] = source_state(source)
+        arrays |= {f"sources.{name}.{key}": array for key, array in source_arrays.items()}
+    meta = {
+        "space": space_meta,
+        "sources": sources,
+        "weights": dict(model.weights),
+        "exclude_seen": model.exclude_seen,
+        "personalisation": model.personalisation,
+    }
+    return arrays, meta
+
+
+def recommender_from_state(
+    arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], *, encoder: Encoder | None
+) -> Recommender:
+    """The recommender that `recommender_state` took apart."""
+    return Recommender(
+        space=blocks_from_state(within(arrays, "blocks."), meta["space"]),
+        sources={n: source_from_state(within(arrays, f"sources.{n}."), m) for n, m in meta["sources"].items()},
+        weights=meta["weights"],
+        exclude_seen=meta["exclude_seen"],
+        personalisation=meta["personalisation"],
+        encoder=encoder,
+    )
+
+
+def source_state(source: Scorer) -> tuple[Arrays, Meta]:
+    """Arrays and values of one source.
+
+    Raises:
+        ArtefactError: a source of a type that cannot be saved.
+    """
+    if isinstance(source, PopularModel):
+        return {"item_score": source.item_score}, {"type": "popular"}
+    if isinstance(source, OwnMostBoughtModel):
+        return {"tie_break": source.tie_break}, {"type": "own"}
+    if isinstance(source, RepeatModel):
+        return {"item_factor": source.item_factor}, {"type": "repeat", "half_life_s": source.half_life_s}
+    if isinstance(source, NeighboursModel):
+        meta = {"type": "neighbours", "decay": source.decay, "last": source.last, "ties": source.ties}
+        return _csr_arrays(source.weights) | {"tie_break": source.tie_break}, meta
+    if isinstance(source, Bm25Model):
+        ordered = sorted(source.vocabulary, key=lambda word: source.vocabulary[word])
+        return _csr_arrays(source.weights), {"type": "bm25", "vocabulary": ordered}
+    raise ArtefactError(
+        f"a source of type {type(source).__name__} cannot be saved; give it a state in retrieval/state.py"
+    )
+
+
+def source_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Scorer:
+    """The source that `source_state` took apart.
+
+    Raises:
+        ArtefactError: an unknown type of source.
+    """
+    kind = meta["type"]
+    if kind == "popular":
+        return PopularModel(arrays["item_score"])
+    if kind == "own":
+        return OwnMostBoughtModel(arrays["tie_break"])
+    if kind == "repeat":
+        return RepeatModel(meta["half_life_s"], arrays["item_factor"])
+    if kind == "neighbours":
+        return NeighboursModel(_csr(arrays), arrays["tie_break"], meta["decay"], meta["last"], meta["ties"])
+    if kind == "bm25":
+        return Bm25Model({word: row for row, word in enumerate(meta["vocabulary"])}, _csr(arrays))
+    raise ArtefactError(f"source type {kind!r} is not known to this version; rebuild the workspace")
+
+
+def log_arrays(log: EventLog) -> Arrays:
+    """The numeric columns of a log; its ids are for a table."""
+    return {name: getattr(log, name) for name in _LOG_ARRAYS}
+
+
+def log_from_arrays(
+    arrays: Mapping[str, NDArray[Any]], user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
+) -> EventLog:
+    """The log that `log_arrays` took apart."""
+    return EventLog(user_ids=user_ids, item_ids=item_ids, **{name: arrays[name] for name in _LOG_ARRAYS})
+
+
+def within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
+    """The arrays whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _csr_arrays(matrix: sp.csr_matrix) -> Arrays:
+    return {
+        "data": matrix.data,
+        "indices": matrix.indices,
+        "indptr": matrix.indptr,
+        "shape": np.array(matrix.shape, dtype=np.int64),
+    }
+
+
+def _csr(arrays: Mapping[str, NDArray[Any]]) -> sp.csr_matrix:
+    parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+    return sp.csr_matrix(parts, shape=tuple(int(n) for n in arrays["shape"]))

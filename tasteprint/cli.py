@@ -1,0 +1,57 @@
+"""The command line. Wires commands to functions in `commands`; every heavy import waits until a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from .commands import ask, build, data, doctor, embed, evaluate, intent, profile, settings
+from .commands import demo as demo_command
+from .profiling.errors import TasteprintError
+
+app = typer.Typer(
+    name="tasteprint",
+    help="Open semantic profiling for e-commerce: reads what shoppers mean and finds the items that match.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.command("demo")(demo_command.demo)
+app.command("import")(data.import_)
+app.command("validate")(data.validate)
+app.command("embed")(embed.embed)
+app.command("build")(build.build)
+app.command("search")(ask.search)
+app.command("recommend")(ask.recommend)
+app.command("profile")(profile.profile)
+app.command("intent")(intent.intent)
+app.command("evaluate")(evaluate.evaluate)
+app.command("config")(settings.config)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    """Open semantic profiling for e-commerce: reads what shoppers mean and finds the items that match."""
+    if version:
+        from . import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors a user can mend are one line on stderr and exit code 1."""
+    try:
+        app()
+    except TasteprintError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
