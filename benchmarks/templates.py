@@ -1,6 +1,6 @@
 """Which item text serves plain dense search best: one knob of `TemplateConfig` turned at a time.
 
-Usage: python benchmarks/templates.py SHOPS [--docs 700] [--cache DIR] [--encoder NAME] [--held-out]
+Usage: python benchmarks/templates.py SHOPS [--docs 300] [--cache DIR] [--encoder NAME] [--held-out]
 
 SHOPS is the folder that holds the shops. Every figure is a mean reciprocal rank over a pool of items, kept small so
 that the table takes minutes. Tasks, none of which touches a test query:
@@ -51,17 +51,12 @@ VARIANTS: dict[str, dict[str, object]] = {
     "brand first": {"fields": ("brand", "title", "category", "description", "attributes")},
     "category first": {"fields": ("category", "title", "brand", "description", "attributes")},
     "description last": {"fields": ("title", "brand", "category", "attributes", "description")},
-    "title last": {"fields": ("attributes", "description", "category", "brand", "title")},
     "labels none": {"labels": "none"},
     "labels all": {"labels": "all"},
-    "leaf first": {"category": "leaf_first"},
-    "leaf only": {"category": "leaf"},
     "4 attributes": {"max_attributes": 4},
     "8 attributes": {"max_attributes": 8},
-    "32 attributes": {"max_attributes": 32},
     "repeats kept": {"skip_repeated": False},
     "separator ,": {"separator": ", "},
-    "separator |": {"separator": " | "},
 }
 
 
@@ -94,15 +89,18 @@ def tasks(shops: Path, n_docs: int, rng: np.random.Generator) -> Iterator[Task]:
         if shop.items is None or shop.items["attributes"].notna().mean() < 0.5:
             continue
         rich = shop.items[shop.items["attributes"].map(lambda a: len(readable_attributes(a)) >= 3)]
-        if len(rich) < n_docs:
+        if shop.events is not None and shop.events["text"].notna().any():
+            reviews = review_task(shop, rich, n_docs, rng)
+            pool = reviews.pool
+            yield reviews
+        elif len(rich) >= n_docs:
+            pool = rich.iloc[np.sort(rng.choice(len(rich), n_docs, replace=False))]
+        else:
             continue
-        pool = rich.iloc[np.sort(rng.choice(len(rich), n_docs, replace=False))]
         yield known_task(shop.name, pool, rng)
         if pool["description"].notna().mean() > 0.5:
             titles = [query_text(title) for title in pool["title"]]
-            yield Task(f"title {shop.name}", titles, (np.arange(n_docs), np.arange(n_docs)), pool, ("title",))
-        if shop.events is not None and shop.events["text"].notna().any():
-            yield review_task(shop, n_docs, rng)
+            yield Task(f"title {shop.name}", titles, (np.arange(len(pool)), np.arange(len(pool))), pool, ("title",))
 
 
 def judged_task(shop: Shop, n_docs: int, rng: np.random.Generator, split: str = "valid") -> Task:
@@ -120,13 +118,13 @@ def judged_task(shop: Shop, n_docs: int, rng: np.random.Generator, split: str = 
 
 
 def known_task(name: str, pool: pd.DataFrame, rng: np.random.Generator) -> Task:
-    """Three simulated queries an item, of three words each."""
+    """Five simulated queries an item, of three words each."""
     queries, row = [], []
     for at, item in enumerate(pool.to_dict("records")):
         values = [value for said in readable_attributes(item["attributes"]).values() for value in said]
         others = [item[c] for c in ("brand", "category", "description") if isinstance(item[c], str)]
         title, rest = words_of([item["title"]]), words_of([*others, *values])
-        for _ in range(3):
+        for _ in range(5):
             from_title = title if rng.random() < 0.5 or not rest else rest
             drawn = [str(rng.choice(source)) for source in (title or rest, rest or title, from_title or rest)]
             queries.append(" ".join(dict.fromkeys(drawn)))
@@ -134,14 +132,14 @@ def known_task(name: str, pool: pd.DataFrame, rng: np.random.Generator) -> Task:
     return Task(f"known {name}", queries, (np.array(row), np.arange(len(queries))), pool)
 
 
-def review_task(shop: Shop, n_docs: int, rng: np.random.Generator) -> Task:
+def review_task(shop: Shop, items: pd.DataFrame, n_docs: int, rng: np.random.Generator) -> Task:
     """One review an item, at least eight words long, written before the validation period."""
-    items, events = shop.table("items"), shop.table("events")
+    events = shop.table("events")
     cut = shop.meta["protocols"]["time_split"]["valid_from"]
     early = events[events["text"].notna() & (events["at"] < pd.Timestamp(cut).tz_localize(None))]
     long = early[early["text"].str.split().str.len() >= 8]
     one = long.sample(frac=1, random_state=int(rng.integers(1 << 31))).drop_duplicates("item_id")
-    one = one[one["item_id"].isin(items.loc[items["attributes"].notna(), "item_id"])].head(n_docs)
+    one = one[one["item_id"].isin(items["item_id"])].head(n_docs)
     pool = items.set_index("item_id", drop=False).loc[one["item_id"]]
     queries = [" ".join(text.split()[:64]) for text in one["text"]]
     return Task(f"review {shop.name}", queries, (np.arange(len(one)), np.arange(len(one))), pool)
@@ -198,7 +196,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shops", type=Path)
-    parser.add_argument("--docs", type=int, default=700)
+    parser.add_argument("--docs", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--encoder", default=EncoderConfig().name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 import pandas as pd
@@ -73,7 +74,11 @@ def item_texts(items: pd.DataFrame, config: TemplateConfig | None = None) -> lis
     """
     config = TemplateConfig() if config is None else config
     columns = [_column(items, name) for name in config.fields]
-    return [_item_text(dict(zip(config.fields, row, strict=True)), config) for row in zip(*columns, strict=True)]
+    texts: dict[tuple[Any, ...], str] = {}
+    for row in zip(*columns, strict=True):
+        if row not in texts:  # catalogues repeat themselves
+            texts[row] = _item_text(dict(zip(config.fields, row, strict=True)), config)
+    return [texts[row] for row in zip(*columns, strict=True)]
 
 
 def query_text(query: str | None) -> str:
@@ -112,11 +117,17 @@ def readable_attributes(attributes: Any) -> dict[str, list[str]]:
         return {}
     found = {}
     for name, value in named.items():
-        words = _CAMEL.sub(" ", name).strip().lower()
+        words = _words_of_name(name)
         said = [text for part in (value if isinstance(value, list) else [value]) if (text := _readable(part))]
         if words and said and not _is_code(words, said, listed=isinstance(value, list)):
             found[words] = [] if [text.lower() for text in said] == ["yes"] else said
     return found
+
+
+@lru_cache(maxsize=4096)
+def _words_of_name(name: str) -> str:
+    """An attribute's name as words: ``ledCount`` and ``led_count`` are "led count"."""
+    return _CAMEL.sub(" ", name).strip().lower()
 
 
 def _readable(value: Any) -> str:
