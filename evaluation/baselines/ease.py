@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.errors import ConfigError
 from ...profiling.log import Requests
+from ...retrieval.neighbours import popular_tie_break
 from ...retrieval.scorer import TrainingSet
 from .matrices import DECAY, Counts, request_items, user_items
 
@@ -38,20 +39,22 @@ class EaseModel:
     Attributes:
         weights: from a history item (row) to a candidate (column), diagonal 0, (n_kept, n_kept)
         kept: item row of each of them, ascending, (n_kept,)
-        counts: see `EaseConfig`
+        counts, decay: see `EaseConfig`
+        tie_break: added to every score, (n_items,)
     """
 
     weights: NDArray[np.float32]
     kept: NDArray[np.int64]
     counts: Counts
     decay: float
+    tie_break: NDArray[np.float32]
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
-        """History times weights, (n_requests, n_items); 0 for items that were cut."""
+        """History times weights, (n_requests, n_items); only the tie-break for items that were cut."""
         history = request_items(requests, self.counts, decay=self.decay)[:, self.kept]
         scores = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
         scores[:, self.kept] = history @ self.weights
-        return scores
+        return scores + self.tie_break
 
 
 def fit_ease(
@@ -66,7 +69,9 @@ def fit_ease(
     taken = user_items(train.log, config.counts)
     popular = np.bincount(taken.indices, minlength=taken.shape[1])
     kept = np.sort(np.lexsort((np.arange(len(popular)), -popular))[: config.max_items])
-    return EaseModel(ease_weights(taken[:, kept], config.ridge), kept, config.counts, config.decay)
+    return EaseModel(
+        ease_weights(taken[:, kept], config.ridge), kept, config.counts, config.decay, popular_tie_break(train)
+    )
 
 
 def ease_weights(taken: sp.csr_matrix, ridge: float) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.errors import ExtraMissingError
 from ...profiling.log import Requests
+from ...retrieval.neighbours import popular_tie_break
 from ...retrieval.scorer import TrainingSet
 from .matrices import DECAY, Counts, request_items, user_items
 
@@ -55,7 +56,8 @@ class AlsModel:
     Attributes:
         item_factors: (n_items, factors)
         gram: their inner products, (factors, factors)
-        alpha, regularization, counts: see `AlsConfig`
+        alpha, regularization, counts, decay: see `AlsConfig`
+        tie_break: added to every score, (n_items,)
     """
 
     item_factors: NDArray[np.float32]
@@ -64,11 +66,12 @@ class AlsModel:
     regularization: float
     counts: Counts
     decay: float
+    tie_break: NDArray[np.float32]
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Inner products with the factors that best explain each history, (n_requests, n_items)."""
         users = self.fold_in(request_items(requests, self.counts, decay=self.decay))
-        return np.asarray(users @ self.item_factors.T, dtype=np.float32)
+        return np.asarray(users @ self.item_factors.T + self.tie_break, dtype=np.float32)
 
     def fold_in(self, history: sp.csr_matrix) -> NDArray[np.float32]:
         """User factors of each history by equation 4 of the paper, (n_requests, factors); 0 for an empty one.
@@ -121,7 +124,9 @@ def fit_als(train: TrainingSet, config: AlsConfig | None = None, *, rng: np.rand
     }
     factors = _fitted("als", "AlternatingLeastSquares", options, taken, rng).item_factors
     gram = factors.T @ factors
-    return AlsModel(factors, gram, config.alpha, config.regularization, config.counts, config.decay)
+    return AlsModel(
+        factors, gram, config.alpha, config.regularization, config.counts, config.decay, popular_tie_break(train)
+    )
 
 
 def fit_bpr(train: TrainingSet, config: BprConfig | None = None, *, rng: np.random.Generator | None = None) -> BprModel:

@@ -1,6 +1,8 @@
 """What users and requests took, as sparse matrices: the one input of every collaborative baseline.
 
 Only events with positive weight count: a low rating or a return is no sign of wanting more of the same.
+The models here add a popularity of at most 1e-6 (`tie_break`), as item-kNN does: it orders what nothing else orders,
+above all for a request without history.
 """
 
 from __future__ import annotations

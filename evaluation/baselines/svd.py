@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.log import Requests
+from ...retrieval.neighbours import popular_tie_break
 from ...retrieval.scorer import TrainingSet
 from .matrices import DECAY, Counts, request_items, user_items
 
@@ -34,17 +35,25 @@ class SvdConfig(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class SvdModel:
-    """Right singular vectors ``basis`` (n_items, factors) and the scale of each item's column (n_items,)."""
+    """What folding in and scoring need.
+
+    Attributes:
+        basis: right singular vectors, (n_items, factors)
+        scale: scale of each item's column, (n_items,)
+        counts, decay: see `SvdConfig`
+        tie_break: added to every score, (n_items,)
+    """
 
     basis: NDArray[np.float32]
     scale: NDArray[np.float32]
     counts: Counts
     decay: float
+    tie_break: NDArray[np.float32]
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Scaled history projected on the basis, (n_requests, n_items)."""
         history = request_items(requests, self.counts, decay=self.decay) @ sp.diags(self.scale)
-        return np.asarray((history @ self.basis) @ self.basis.T, dtype=np.float32)
+        return np.asarray((history @ self.basis) @ self.basis.T + self.tie_break, dtype=np.float32)
 
 
 def fit_svd(train: TrainingSet, config: SvdConfig | None = None, *, rng: np.random.Generator | None = None) -> SvdModel:
@@ -58,7 +67,15 @@ def fit_svd(train: TrainingSet, config: SvdConfig | None = None, *, rng: np.rand
     scale = (popular**config.popularity_power).astype(np.float32)
     factors = min(config.factors, min(taken.shape) - 1)
     if factors < 1 or not taken.nnz:
-        return SvdModel(np.zeros((taken.shape[1], 1), dtype=np.float32), scale, config.counts, config.decay)
+        return SvdModel(
+            np.zeros((taken.shape[1], 1), dtype=np.float32),
+            scale,
+            config.counts,
+            config.decay,
+            popular_tie_break(train),
+        )
     start = rng.standard_normal(min(taken.shape)).astype(np.float32)
     _, _, right = svds((taken @ sp.diags(scale)).tocsr(), k=factors, v0=start)
-    return SvdModel(np.ascontiguousarray(right.T, dtype=np.float32), scale, config.counts, config.decay)
+    return SvdModel(
+        np.ascontiguousarray(right.T, dtype=np.float32), scale, config.counts, config.decay, popular_tie_break(train)
+    )

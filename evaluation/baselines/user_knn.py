@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.log import Requests
 from ...retrieval.histories import keep_largest
+from ...retrieval.neighbours import popular_tie_break
 from ...retrieval.scorer import TrainingSet
 from .matrices import DECAY, Counts, request_items, unit_rows, user_items
 
@@ -42,7 +43,8 @@ class UserKnnModel:
         users: what each training user took, (n_users, n_items) CSR
         directions: the same with unit rows after item weighting, (n_items, n_users) CSR
         item_weight: weight of an item in the similarity, (n_items,)
-        neighbours, power, counts: see `UserKnnConfig`
+        neighbours, power, counts, decay: see `UserKnnConfig`
+        tie_break: added to every score, (n_items,)
     """
 
     users: sp.csr_matrix
@@ -52,13 +54,14 @@ class UserKnnModel:
     power: float
     counts: Counts
     decay: float
+    tie_break: NDArray[np.float32]
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Sum over neighbours of ``similarity ** power`` times what they took, (n_requests, n_items)."""
         asked = unit_rows(request_items(requests, self.counts, decay=self.decay) @ sp.diags(self.item_weight))
         similar = keep_largest((asked @ self.directions).tocsr(), self.neighbours)
         similar.data = similar.data**self.power
-        return np.asarray((similar @ self.users).toarray(), dtype=np.float32)
+        return np.asarray((similar @ self.users).toarray() + self.tie_break, dtype=np.float32)
 
 
 def fit_user_knn(
@@ -70,4 +73,13 @@ def fit_user_knn(
     holders = np.maximum(np.asarray((users > 0).sum(axis=0)).ravel(), 1)
     weight = ((max(users.shape[0], 1) / holders) ** (config.rarity / 2)).astype(np.float32)
     directions = unit_rows(users @ sp.diags(weight)).T.tocsr()
-    return UserKnnModel(users, directions, weight, config.neighbours, config.power, config.counts, config.decay)
+    return UserKnnModel(
+        users,
+        directions,
+        weight,
+        config.neighbours,
+        config.power,
+        config.counts,
+        config.decay,
+        popular_tie_break(train),
+    )
