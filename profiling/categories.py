@@ -31,7 +31,7 @@ class PrototypeConfig(BaseModel):
 
     min_items: int = Field(5, ge=1, description="a category with fewer items is read as part of its parent")
     min_coverage: float = Field(0.5, ge=0, le=1, description="share of items an attribute must name to stand for it")
-    n_clusters: int | None = Field(None, ge=2, description="groups where there are no categories; null = sqrt(items/4)")
+    n_clusters: int | None = Field(None, ge=2, description="groups where there are no categories; null = sqrt(items/2)")
     shrinkage: float = Field(2.0, ge=0, description="items' worth of the parent's centroid mixed into a category's")
     n_calibration: int = Field(800, ge=10, description="held-out titles that set temperature and word weight")
 
@@ -65,9 +65,9 @@ def item_labels(
         return f"attribute:{best[1]}", best[2]
     if not np.any(vectors):
         return "none", [None] * len(items)
-    n = config.n_clusters or int(np.clip(np.sqrt(len(items) / 4), 2, 256))
+    n = config.n_clusters or int(np.clip(np.sqrt(len(items) / 2), 2, 256))
     groups = nearest_centroid(vectors, spherical_kmeans(vectors, n, rng=rng))
-    names = contrastive_names(groups, known)
+    names = contrastive_names(groups, known, items["title"].fillna("").tolist())
     return "clusters", [names[g] if g >= 0 else None for g in groups.tolist()]
 
 

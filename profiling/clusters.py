@@ -6,6 +6,7 @@ attribute never come here: see `prototypes`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .catalogue_words import WordIndex, item_words
+from .units import stem, words
 
+_LOOKED_AT = 200
 _STOP = frozenset(["the", "a", "an", "of", "for", "with", "and", "in", "to", "on", "by", "x", "or"])
 
 
@@ -48,11 +51,19 @@ def nearest_centroid(vectors: NDArray[np.float32], centroids: NDArray[np.float32
     return np.where(np.einsum("nd,nd->n", vectors, vectors) > 0, nearest, -1)
 
 
-def contrastive_names(groups: NDArray[np.int64], known: WordIndex, *, n_words: int = 3) -> list[str]:
+def contrastive_names(
+    groups: NDArray[np.int64], known: WordIndex, texts: Sequence[str], *, n_words: int = 3
+) -> list[str]:
     """A name for each group, (max(groups) + 1,): the words commonest in it relative to the rest, joined by " · ".
 
     Words are ranked by share inside times log(share inside / share outside); a word with a digit names nothing. Two
     groups that would share a name get a further word, or their number.
+
+    Args:
+        groups: group of each item, -1 for none, (n_items,)
+        known: word index of the items
+        texts: what was indexed, (n_items,): words are shown as they are mostly written there
+        n_words: words in a name
     """
     inside = item_words(known)
     stems_: Sequence[str] = list(known.vocabulary)
@@ -67,8 +78,18 @@ def contrastive_names(groups: NDArray[np.int64], known: WordIndex, *, n_words: i
         score = np.where(fit & (count > 0), share * np.log((share + 1e-9) / other), -np.inf)
         best = np.argsort(-score, kind="stable")[: n_words + 2]
         ranked = [stems_[w] for w in best.tolist() if np.isfinite(score[w])]
-        names.append(_unused(ranked, n_words, names, group))
+        written = _spellings(ranked, [texts[row] for row in rows[:_LOOKED_AT].tolist()])
+        names.append(_unused(written, n_words, names, group))
     return names
+
+
+def _spellings(ranked: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """The commonest whole word in these texts behind each stem; the stem itself where there is none."""
+    seen = Counter(word for text in texts for word in words(text))
+    best: dict[str, str] = {}
+    for word, _ in seen.most_common():
+        best.setdefault(stem(word), word)
+    return [best.get(one, one) for one in ranked]
 
 
 def _unused(ranked: Sequence[str], n_words: int, names: Sequence[str], group: int) -> str:

@@ -24,7 +24,7 @@ from .attribute_values import (
 from .brands import BrandIndex, BrandMatch, brands_from_state, brands_state, fit_brands
 from .catalogue_words import WordIndex, fit_words
 from .price_wishes import PriceBand, parse_price
-from .units import model_numbers, sizes
+from .units import model_numbers, sizes, words
 
 
 class FacetConfig(BaseModel):
@@ -90,10 +90,12 @@ class FacetModel:
         """The facets of one query; ``known`` is the index of the catalogue this was fitted on."""
         price, rest = parse_price(text, bare=self.has_prices, currency=self.config.currency)
         brands = self.brands.find(rest, known, at_least=self.config.brand_min_probability)
-        named = self.attributes.find(rest, known, taken=[brand.text for brand in brands])
+        models = model_numbers(rest)
+        taken = [*(brand.text for brand in brands), *(" ".join(words(model)) for model in models)]
+        named = self.attributes.find(rest, known, taken=taken)
         said = {match.text for match in named}
         sized = [AttributeMatch("size", size, size) for size in sizes(rest) if size not in said]
-        return Facets(tuple(brands), price, (*named, *sized), tuple(model_numbers(rest)), rest)
+        return Facets(tuple(brands), price, (*named, *sized), tuple(models), rest)
 
     def to_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays and JSON-able form; `facets_from_state` rebuilds the model."""

@@ -71,19 +71,22 @@ def _from_shop(path: Path, encoder: str | None, *, sample: int, seed: int, quiet
     from rich.console import Console
 
     from ..profiling.encoder import EncoderConfig, open_encoder
-    from ..profiling.intent import fit_intent
+    from ..profiling.facets import FacetConfig
+    from ..profiling.intent import IntentConfig, fit_intent
     from ..profiling.shop import read_shop
     from ..profiling.templates import item_texts
 
     rng = np.random.default_rng(seed)
-    items = read_shop(path, tables=["items"]).table("items")
+    opened_shop = read_shop(path, tables=["items"])
+    items = opened_shop.table("items")
+    config = IntentConfig(facets=FacetConfig(currency=opened_shop.meta.get("currency")))
     n_items = len(items)
     if 0 < sample < n_items:
         items = items.iloc[np.sort(rng.choice(n_items, sample, replace=False))].reset_index(drop=True)
     opened = open_encoder(EncoderConfig() if encoder is None else EncoderConfig(name=encoder))
     console = Console(stderr=True, quiet=quiet)
     with console.status(f"Fitting to {len(items):,} of {n_items:,} items with {opened.stamp.name}"):
-        model = fit_intent(items, opened.encode(item_texts(items), "item"), rng=rng, encoder=opened)
+        model = fit_intent(items, opened.encode(item_texts(items), "item"), config, rng=rng, encoder=opened)
     return model, opened
 
 

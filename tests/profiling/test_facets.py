@@ -56,6 +56,10 @@ def test_all_parts_of_one_query() -> None:
     assert set(facets.to_json()) == {"brands", "price", "attributes", "models"}
 
 
+def test_a_model_number_holds_no_attribute() -> None:
+    assert attributes("desk USB-C400 mouse") == []
+
+
 def test_company_is_the_log_ratio_to_chance() -> None:
     """Items 0-3 of 8; the word is on 4 of all items: 2 are expected, 4 seen -> log(4.5 / 2.5)."""
     words = fit_words(["red"] * 4 + ["blue"] * 4)
