@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasteprint.profiling.errors import ConfigError, ShopError
@@ -107,9 +109,8 @@ def test_ids_keep_their_digits_in_every_format(tmp_path: Path) -> None:
         toml += f'[[events]]\nfile = "e.{ending}"\nconstants = {{ kind = "view", at = "2024-01-01" }}\n'
         toml += 'columns = { user_id = "u", item_id = "i", session_id = "s" }\n'
     (tmp_path / "export").mkdir()
-    sessions = pd.array([12345678901234567, None], dtype="Int64")
-    frame = pd.DataFrame({"u": ["p", "p"], "i": ["007", "7"], "s": sessions})
-    frame.to_parquet(tmp_path / "export" / "e.parquet")
+    table = pa.table({"u": ["p", "p"], "i": ["007", "7"], "s": pa.array([12345678901234567, None], pa.int64())})
+    pq.write_table(table, tmp_path / "export" / "e.parquet")
     shop = load(
         tmp_path,
         toml,

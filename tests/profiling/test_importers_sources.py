@@ -289,7 +289,8 @@ def test_complete_journey_equals_the_shared_shop(tmp_path: Path, shop_path: obje
     names = pd.DataFrame({"theirs": first[0], "ours": first[1]}).drop_duplicates()
     assert names["theirs"].is_unique
     assert names["ours"].is_unique
-    renamed = ours.table("events").replace({"user_id": dict(zip(names["ours"], names["theirs"], strict=True))})
+    events = ours.table("events")
+    renamed = events.assign(user_id=events["user_id"].map(names.set_index("ours")["theirs"]))
     both = [e.sort_values(["user_id", "seq"], ignore_index=True) for e in (theirs.table("events"), renamed)]
     pd.testing.assert_frame_equal(both[0].drop(columns="scene"), both[1].drop(columns="scene"))
     assert both[1]["scene"].value_counts(normalize=True)["store"] == pytest.approx(0.777, abs=0.001)
