@@ -144,7 +144,8 @@ def event_log(
 
     Events without an item (searches) are not part of it. ``rating_scale`` is ``"0/1"`` for thumbs,
     anything else means 1 to 5 stars; a rated event weighs its kind's weight times ``(rating - middle) / half range``,
-    at least .1 in size for a positive one so that three stars still count as contact.
+    at least .1 in size for a positive one so that three stars still count as contact. A line with a negative quantity is
+    a return and weighs against its item.
 
     Raises:
         ShopError: an event names an item that is not in ``item_ids``, or a kind that is not in `KINDS`.
@@ -167,6 +168,7 @@ def event_log(
     order = np.lexsort((table["seq"].to_numpy(np.int64), at_s, user))
     weight = np.asarray([kind_weights[k] for k in KINDS], dtype=np.float32)[kind]
     weight = weight * rating_weight(_floats(table, "rating"), rating_scale)
+    weight = np.where(_floats(table, "quantity") < 0, -np.abs(weight), weight)
     counts = np.bincount(user, minlength=len(user_ids))
     return EventLog(
         user_ids=np.asarray(user_ids, dtype=object),
