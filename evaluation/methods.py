@@ -126,7 +126,7 @@ METHODS: dict[str, Method] = {
             "decay": _DECAY,
             "counts": _COUNTS,
             "neighbours": (50, 200, 1000),
-            "power": (1.0, 2.0, 4.0),
+            "power": (1.0, 2.0, 4.0, 8.0),
             "rarity": (0.0, 0.5, 1.0),
         },
         rescored=frozenset({"decay", "neighbours", "power"}),
@@ -174,7 +174,12 @@ METHODS: dict[str, Method] = {
         SvdConfig,
         BEHAVIOUR,
         "histories projected on the strongest directions",
-        grid={"decay": _DECAY, "factors": (32, 64, 128, 256), "popularity_power": (0.0, -0.2, -0.4), "counts": _COUNTS},
+        grid={
+            "decay": _DECAY,
+            "factors": (32, 64, 128, 256, 512),
+            "popularity_power": (0.0, -0.2, -0.4),
+            "counts": _COUNTS,
+        },
         rescored=frozenset({"decay"}),
     ),
     "bpr": Method(

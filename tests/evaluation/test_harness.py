@@ -285,3 +285,12 @@ def test_methods_table_is_what_the_command_says() -> None:
 
     for name in (*methods.METHODS, "majority", "tfidf", "prototype", "logreg", "examples:"):
         assert name in command.__doc__.lower()
+
+
+@pytest.mark.parametrize("protocol", harness.RANKING_PROTOCOLS)
+def test_without_names_everything_runs_and_is_tested_against_the_pipeline(protocol: str) -> None:
+    results = evaluate(SHOP, protocol, encoder=ENCODER, vectors=VECTORS)
+    assert list(results.runs) == [name for name in METHODS if protocol in METHODS[name].protocols]
+    assert results.about["against"] == "tasteprint"
+    assert {test["a"] for test in results.tests} == {"tasteprint"}
+    assert results.runs["tasteprint"].metrics["ndcg@10"] > results.runs["random"].metrics["ndcg@10"]
