@@ -148,12 +148,15 @@ def event_log(
     a return and weighs against its item.
 
     Raises:
-        ShopError: an event names an item that is not in ``item_ids``, or a kind that is not in `KINDS`.
+        ShopError: an event names an item that is not in ``item_ids``, or a kind that is not in `KINDS`; or an item id
+            is there twice.
     """
     table = events[events["item_id"].notna()]
     if kinds is not None:
         table = table[table["kind"].isin(list(kinds))]
     catalogue = pd.Index(np.asarray(item_ids, dtype=object))
+    if not catalogue.is_unique:
+        raise ShopError(f"items: item_id {catalogue[catalogue.duplicated()][0]!r} twice; ids must be distinct")
     item = catalogue.get_indexer(pd.Index(table["item_id"].to_numpy(object))).astype(np.int32)
     if (item < 0).any():
         unknown = table["item_id"].to_numpy(object)[item < 0][0]

@@ -77,7 +77,7 @@ def keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
     counts = np.diff(matrix.indptr)
     if counts.max(initial=0) <= k:
         return matrix
-    matrix.sort_indices()
+    matrix = matrix.sorted_indices()
     keep = np.ones(matrix.nnz, dtype=bool)
     for row in np.flatnonzero(counts > k):  # only rows that are too full: most rows of a long tail are not
         first, last = matrix.indptr[row], matrix.indptr[row + 1]
