@@ -93,7 +93,7 @@ def evaluate(
 ) -> None:
     """Measure methods on a shop: full ranking, paired tests, slices.
 
-    OUT gets results.json, table.md, per_request.parquet and examples.parquet.
+    OUT gets results.json, report.html, table.md, per_request.parquet and examples.parquet.
 
     Methods: random popular recent-popular own-most-bought item-knn user-knn transitions ease als svd bpr content for
     leave_one_out and time_split; random bm25 dense for search_full and search_rerank; tasteprint for all four;
@@ -107,8 +107,9 @@ def evaluate(
 
       tasteprint evaluate shops/hardware -p search_full -m bm25 -m dense -m tasteprint --out results/search --json
     """
+    from ..evaluation.report import write_report
     from ..evaluation.results import as_json as to_json
-    from ..evaluation.results import as_markdown, write_results
+    from ..evaluation.results import as_markdown, per_request, write_results
     from ..profiling.errors import ConfigError
     from ..profiling.shop import read_shop
 
@@ -125,6 +126,7 @@ def evaluate(
             options = _options(stage, fit_on, window, keep_seen, seeds, tune, against)
             results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell)
     write_results(results, out)
+    write_report(to_json(results), per_request(results), out)
     if as_json:
         typer.echo(json.dumps(to_json(results), ensure_ascii=False))
         return
