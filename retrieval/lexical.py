@@ -58,7 +58,7 @@ def words(text: str) -> list[str]:
 def texts_of(items: pd.DataFrame, fields: Sequence[str]) -> list[str]:
     """The named columns of each item joined by blanks, null as nothing."""
     columns = [items[name].fillna("").astype(str) for name in fields if name in items]
-    return [" ".join(parts) for parts in zip(*columns, strict=True)]
+    return [" ".join(parts) for parts in zip(*columns, strict=True)] if columns else [""] * len(items)
 
 
 @dataclass(frozen=True, eq=False)

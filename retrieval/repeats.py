@@ -84,7 +84,7 @@ def fit_repeat(
 ) -> RepeatModel:
     """Learn each item's repeat rate: the share of its purchases that came again, shrunk to the shop's."""
     config = config or RepeatConfig()
-    log = train.log
+    log = train.log.select(train.log.weight > 0)  # being shown an item is not taking it
     pairs = np.unique(np.stack([step_of_event(log, "together"), log.item]), axis=1)
     user_of_step = np.zeros(pairs[0].max(initial=-1) + 1, dtype=np.int64)
     user_of_step[step_of_event(log, "together")] = log.user()
