@@ -1,9 +1,7 @@
 """The engine: one shopper's question answered fast, filtered, diversified and explained.
 
-Same parts and weights as `recommender`, arranged for one request: the block parts are one fused vector and one FAISS
-search, the sources are sparse, and the threshold algorithm of Fagin, Lotem and Naor ("Optimal aggregation algorithms
-for middleware", PODS 2001) says when the best of both lists is proven to be the best of the whole catalogue.
-Loading and saving is `workspace`'s work, serving over HTTP the serving room's.
+Same parts and weights as `recommender`, arranged for one request; the scoring itself is in `view`. Loading and
+saving is `workspace`'s work, serving over HTTP the serving room's.
 """
 
 from __future__ import annotations
@@ -15,20 +13,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..profiling.blocks import BLOCKS, PART_BLOCK
+from ..profiling.blocks import BLOCKS
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
 from ..profiling.log import EventLog, Requests
 from .diversity import mmr
-from .explanation import Events, reason, sentence, source_events, taste_events
 from .filters import Filters, ItemFacts, allowed_items, item_facts
-from .fusion import inverse_scale
 from .index import BlockIndex, build_index
-from .ranking import Answer, Recommendation
-from .recommender import PARTS, Recommender
+from .ranking import Answer
+from .recommender import Recommender
+from .view import View
 
-_FIRST = 400  # candidates taken from either list at first
 _POOL = 100  # candidates that diversity chooses from
 
 
@@ -102,7 +98,7 @@ class Engine:
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         requests = self._requests(user, history, query, now_s)
-        view = _View.make(self, requests, weights, self._intent(query, requests), specificity)
+        view = View.make(self, requests, weights, self._intent(query, requests), specificity)
         allowed = allowed_items(filters, self.facts, self._left_out(filters, requests))
         rows, exact = view.best(k if not diversity else max(k, _POOL), allowed)
         if diversity:
@@ -155,116 +151,6 @@ class Engine:
         return f"{k} items were asked for, {left} are left" + (f" by {said}" if said else " in this catalogue")
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """One request with its parts worked out: block parts as vectors, sources as scores of the whole catalogue."""
-
-    engine: Engine
-    requests: Requests
-    vectors: Mapping[str, NDArray[np.float32]]
-    sources: Mapping[str, NDArray[np.float32]]
-    factor: Mapping[str, float]
-    intent: Intent | None
-    query_vector: NDArray[np.float32]
-    others: NDArray[np.float32]
-
-    @staticmethod
-    def make(
-        engine: Engine,
-        requests: Requests,
-        weights: Mapping[str, float] | None,
-        read: tuple[Intent | None, NDArray[np.float32] | None],
-        specificity: float | None,
-    ) -> _View:
-        recommender, (intent, query) = engine.recommender, read
-        vague = 1.0 if intent is None else intent.specificity
-        specific = vague if specificity is None else specificity
-        chosen = (
-            recommender.request_weights(has_text=bool(requests.texts), specificity=specific)
-            if weights is None
-            else explicit_weights(weights, recommender.sources)
-        )
-        vectors = {name: rows[0] for name, rows in recommender.space.shoppers(requests).items() if chosen.get(name)}
-        if query is not None and chosen.get("meaning"):
-            vectors["meaning"] = query[0]
-        sources = {n: s.scores(requests)[0] for n, s in recommender.sources.items() if chosen.get(n)}
-        factor = {}
-        for name, vector in vectors.items():
-            factor[name] = chosen[name] * (_block_scale(engine, name, vector) if weights is None else 1.0)
-        others = np.zeros(engine.index.n_items, dtype=np.float32)
-        for name, scores in sources.items():
-            factor[name] = chosen[name] * (float(inverse_scale(name, scores[None])[0]) if weights is None else 1.0)
-            others += scores * np.float32(factor[name])
-        fused = _fused_vector(engine, vectors, factor)
-        return _View(engine, requests, vectors, sources, factor, intent, fused, others)
-
-    def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Final scores of these items, (n_rows,)."""
-        return self.engine.matrix[rows] @ self.query_vector + self.others[rows]
-
-    def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], bool]:
-        """Rows of the ``k`` best allowed items, best first, and whether that order is proven."""
-        n_items = len(self.others)
-        may = n_items if allowed is None else int(allowed.sum())
-        k = min(k, may)
-        n = max(_FIRST, k)
-        others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
-        if k == 0:
-            return np.zeros(0, dtype=np.int64), True
-        while n < may / 4:
-            dense, scores = self._dense(n, allowed)
-            top = np.argpartition(-others, n - 1)[:n]
-            rows = np.union1d(dense, top)
-            fused = self.fused(rows)
-            order = np.lexsort((rows, -fused))[:k]
-            unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min())
-            if fused[order[-1]] >= unseen:
-                return rows[order], True
-            n *= 8
-        rows = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
-        everything = self.engine.matrix @ self.query_vector + self.others if allowed is None else self.fused(rows)
-        return rows[np.lexsort((rows, -everything))[:k]], True
-
-    def _dense(self, n: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if not self.query_vector.any():
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        return self.engine.index.search(self.query_vector, n, allowed=allowed)
-
-    def recommendations(self, rows: NDArray[np.int64], *, explain: bool) -> tuple[Recommendation, ...]:
-        """The items at ``rows``, in this order, with reasons."""
-        engine, ids = self.engine, self.engine.log.item_ids
-        amounts, events = self._parts(rows) if explain else ({}, {})
-        scores = self.fused(rows)
-        out = []
-        for column, row in enumerate(rows.tolist()):
-            reasons = [reason(n, a, self.factor[n], events.get(n), ids, column) for n, a in amounts.items()]
-            reasons = sorted((r for r in reasons if r.amount), key=lambda r: (-r.amount, r.part))
-            score = sum(r.amount for r in reasons) if explain else float(scores[column])
-            query = self.requests.texts[0] if self.requests.texts else ""
-            said = sentence(str(ids[row]), reasons, engine.titles, query) if explain else ""
-            item_id = str(ids[row])
-            out.append(Recommendation(item_id, engine.titles[item_id], score, column + 1, tuple(reasons), said))
-        return tuple(out)
-
-    def _parts(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.floating]], dict[str, Events]]:
-        """Raw score of each part for each row, and of each past event inside the parts that are sums over events."""
-        space = self.engine.recommender.space
-        amounts: dict[str, NDArray[np.floating]] = {}
-        events: dict[str, Events] = {}
-        for name in PARTS:
-            if name in self.vectors:
-                amounts[name] = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ self.vectors[name]
-                if name in ("taste_long", "taste_short"):
-                    half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
-                    events[name] = taste_events(self.requests, space, rows, half_life_s=half_life_s)
-            elif name in self.sources:
-                amounts[name] = self.sources[name][rows]
-                found = source_events(self.engine.recommender.sources[name], self.requests, rows)
-                if found is not None:
-                    events[name] = found
-        return amounts, events
-
-
 def make_engine(
     recommender: Recommender,
     items: pd.DataFrame,
@@ -312,44 +198,3 @@ def no_history(log: EventLog) -> EventLog:
     """A log of nobody over the same catalogue."""
     empty = log.select(np.zeros(len(log), dtype=bool))
     return EventLog(**{**vars(empty), "user_ids": np.array(["nobody"], dtype=object), "user_start": np.array([0, 0])})
-
-
-def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]) -> dict[str, float]:
-    """A caller's weights by part; a block's weight goes to all of its parts.
-
-    Raises:
-        ConfigError: an unknown name, a source this shop does not have, or a weight that is not finite.
-    """
-    chosen: dict[str, float] = {}
-    for name, weight in weights.items():
-        parts = [part for part, block in PART_BLOCK.items() if name in (part, block)]
-        if not parts and name not in sources:
-            known = ", ".join(dict.fromkeys((*BLOCKS, *PART_BLOCK, *sources)))
-            raise ConfigError(f"weights: {name!r} is not a part of this engine; use one of {known}")
-        if not np.isfinite(weight):
-            raise ConfigError(f"weights: {name} must be finite, got {weight}")
-        chosen |= dict.fromkeys(parts or [name], float(weight))
-    return {name: weight for name, weight in chosen.items() if weight}
-
-
-def _block_scale(engine: Engine, part: str, vector: NDArray[np.float32]) -> float:
-    """`fusion.inverse_scale` of a block part, from the block's covariance instead of all its scores."""
-    if part == "meaning":
-        return 1.0
-    wide = vector.astype(np.float64)
-    variance = float(wide @ engine.moments[PART_BLOCK[part]] @ wide)
-    return variance**-0.5 if variance > 1e-24 else 0.0
-
-
-def _fused_vector(
-    engine: Engine, vectors: Mapping[str, NDArray[np.float32]], factor: Mapping[str, float]
-) -> NDArray[np.float32]:
-    """The block parts, weighted, blocks side by side, (dim,)."""
-    sides = []
-    for block, width in engine.recommender.space.dims.items():
-        side = np.zeros(width, dtype=np.float32)
-        for name, vector in vectors.items():
-            if PART_BLOCK[name] == block:
-                side += vector * np.float32(factor[name])
-        sides.append(side)
-    return np.concatenate(sides)
