@@ -20,7 +20,7 @@ from ..profiling.encoder import Encoder
 from ..profiling.errors import ConfigError, ShopError
 from ..profiling.shop import Shop
 from ..retrieval.scorer import TrainingSet
-from .methods import METHODS, Method, Resources, chosen_methods
+from .methods import BEHAVIOUR, METHODS, SEARCH, Method, Resources, chosen_methods
 from .rank import SLICE_KEYS, catalogue_means, mean, measure, rank, slice_means
 from .ranking import TopK
 from .results import Results, Run
@@ -31,7 +31,7 @@ from .splits import FitOn, Split, Stage, Window, leave_one_out, time_split
 from .tuning import tune
 from .versions import versions
 
-RANKING_PROTOCOLS = ("leave_one_out", "time_split", "search_full", "search_rerank")
+RANKING_PROTOCOLS = BEHAVIOUR + SEARCH
 CHALLENGER = "tasteprint"
 TESTED = ("ndcg@10", "recall@10", "recall@100")
 EXAMPLES = 100

@@ -233,8 +233,10 @@ def chosen_methods(names: Sequence[str] | None, protocol: str) -> tuple[str, ...
     """The named methods without repeats, or without names all that serve ``protocol``.
 
     Raises:
-        ConfigError: an unknown name, or a method that does not serve the protocol.
+        ConfigError: an unknown protocol or name, or a method that does not serve the protocol.
     """
+    if protocol not in BEHAVIOUR + SEARCH:
+        raise ConfigError(f"protocol: must be one of {', '.join(BEHAVIOUR + SEARCH)} or labels, got {protocol!r}")
     serving = tuple(name for name, method in METHODS.items() if protocol in method.protocols)
     if not names:
         return serving

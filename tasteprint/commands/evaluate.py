@@ -173,13 +173,10 @@ def _ranking(
 ) -> Results:
     """A protocol that ranks items; the catalogue is embedded only where a method needs vectors."""
     from ..evaluation.harness import evaluate as measure
-    from ..evaluation.harness import make_split
     from ..evaluation.methods import METHODS, chosen_methods
     from ..profiling.embeddings import embed_items
 
     chosen = chosen_methods(names, protocol)
-    if not chosen:
-        make_split(shop, protocol, options)  # says which protocols there are
     needed = any(METHODS[name].needs & {"vectors", "encoder"} for name in chosen)
     opened = _opened(encoder) if needed else None
     vectors = None

@@ -66,6 +66,7 @@ def test_options_reach_the_harness(shop: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["-p", "nonsense"], "protocol: must be one of"),
+        (["-p", "nonsense", "-m", "popular"], "protocol: must be one of"),
         (["-p", "time_split", "-m", "popularity"], "methods: must be among"),
         (["-p", "time_split", "-m", "popular", "--window", "weekly"], "--window: must be rolling or period"),
         (["-p", "time_split", "-m", "popular", "--fit-on", "test"], "--fit-on: must be"),
