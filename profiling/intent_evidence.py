@@ -58,7 +58,8 @@ def look(
     said = [known.mended(stems(text)) for text in texts]
     rows = [known.rows(word) for word in said]
     evidence = tuple(known.evidence(word, without=own[0][i] if own else None) for i, word in enumerate(said))
-    share = prototypes.probabilities(vectors, rows)
+    to_category = vectors @ prototypes.centroids.T
+    share = prototypes.probabilities(vectors, rows, cosine=to_category)
     cosine = vectors @ anchors.T
     if own is not None:
         cosine = np.where(np.asarray(own[0])[:, None] == own[1][None, :], cosine.min(initial=0.0), cosine)
@@ -66,9 +67,9 @@ def look(
     top = np.argpartition(cosine, -k, axis=1)[:, -k:]
     ten = np.take_along_axis(cosine, top, axis=1)
     nearest = ten.max(axis=1)
-    broad = prototypes.centroids[prototypes.n_members >= _BROAD]
-    if len(broad):
-        nearest = np.maximum(nearest, (vectors @ broad.T).max(axis=1))
+    broad = prototypes.n_members >= _BROAD
+    if broad.any():
+        nearest = np.maximum(nearest, np.where(broad, to_category, -1.0).max(axis=1))
     by_words = np.asarray([[e.known, e.together, e.spelling] for e in evidence], dtype=np.float32).reshape(-1, 3)
     features = np.column_stack([nearest, ten.mean(axis=1), by_words, concentration(share)]).astype(np.float32)
     return Seen(evidence, share, features, coherence(anchors, top))

@@ -49,10 +49,19 @@ class Prototypes:
     weights: tuple[float, float, float]
     price_levels: NDArray[np.float64]
 
-    def probabilities(self, vectors: NDArray[np.float32], words: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """P(category | text) for texts given by unit vectors (n, d) and stem rows, (n, n_categories); rows sum to 1."""
-        cosine, lexical = vectors @ self.centroids.T, self.word_scores(words)
-        return softmax(self._score(cosine, lexical))
+    def probabilities(
+        self,
+        vectors: NDArray[np.float32],
+        words: Sequence[Sequence[int]],
+        *,
+        cosine: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """P(category | text) for texts given by unit vectors (n, d) and stem rows, (n, n_categories); rows sum to 1.
+
+        ``cosine`` is ``vectors @ centroids.T`` where the caller has it.
+        """
+        near = vectors @ self.centroids.T if cosine is None else cosine
+        return softmax(self._score(near, self.word_scores(words)))
 
     def word_scores(self, words: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Log-likelihood ratio of the stems in each category against the whole catalogue, (n, n_categories)."""
@@ -98,10 +107,15 @@ class Prototypes:
             found.setdefault(node.rpartition(SEPARATOR)[0], []).append(i)
         return found
 
+    @cached_property
+    def _log_size(self) -> NDArray[np.float32]:
+        """Log of the items in each category."""
+        return np.log(np.maximum(self.n_members, 1)).astype(np.float32)
+
     def _score(self, cosine: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weighted sum of the evidence, (n, n_categories)."""
         sharp, by_words, by_size = self.weights
-        return sharp * cosine + by_words * lexical + (by_size * np.log(self.n_members)).astype(np.float32)
+        return sharp * cosine + by_words * lexical + np.float32(by_size) * self._log_size
 
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
