@@ -64,12 +64,14 @@ class AffinityModel:
 
     Attributes:
         groups: the groups
+        member: which item is in which group, sparse (n_items, n_groups)
         stratum: expectations are formed inside these groups of items (one for all, or categories), (n_items, n_strata)
         share: share of each group inside each stratum, (n_strata, n_groups)
         strength: how many expected events the prior is worth
     """
 
     groups: Grouping
+    member: sparse.csr_array
     stratum: sparse.csr_array
     share: sparse.csr_array
     strength: float
@@ -88,7 +90,7 @@ class AffinityModel:
     def _counts(self, history: sparse.csr_array) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
         """Observed events of each group, expected ones, and the variance chance alone would give, (n, n_groups)."""
         visits = sparse.csr_array(history @ self.stratum)  # (n, n_strata)
-        observed = sparse.csr_array(history @ self.groups.matrix)
+        observed = sparse.csr_array(history @ self.member)
         expected = sparse.csr_array(visits @ self.share)
         return observed, expected, sparse.csr_array(expected - visits @ self.share.power(2))
 
@@ -117,17 +119,18 @@ def fit_affinity(
         both = (within.code >= 0) & (groups.code >= 0)
         stratum = Grouping(np.where(both, within.code, -1), within.names).matrix
     sold = sparse.dia_array((np.asarray(history.sum(axis=0))[None], [0]), shape=(n_items, n_items))
-    counts = sparse.csr_array(stratum.T @ sold @ groups.matrix)  # (n_strata, n_groups)
+    member = groups.matrix
+    counts = sparse.csr_array(stratum.T @ sold @ member)  # (n_strata, n_groups)
     total = np.asarray(counts.sum(axis=1)).ravel()
     counts.data = counts.data / np.repeat(np.maximum(total, 1e-300), np.diff(counts.indptr))
     counts.data[counts.data < negligible] = 0.0
     counts.eliminate_zeros()
-    model = AffinityModel(groups, stratum, counts, 1.0)
+    model = AffinityModel(groups, member, stratum, counts, 1.0)
     rows = np.unique(np.linspace(0, history.shape[0] - 1, min(sample, history.shape[0])).astype(int))
     observed, expected, variance = model._counts(history[rows])
     cells = expected.nonzero()
     o, e, chance = (_values(matrix, cells) for matrix in (observed, expected, variance))
-    return AffinityModel(groups, stratum, counts, ratio_strength(o, e, chance=chance))
+    return AffinityModel(groups, member, stratum, counts, ratio_strength(o, e, chance=chance))
 
 
 def _values(matrix: sparse.csr_array, cells: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.float64]:

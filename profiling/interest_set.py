@@ -34,7 +34,7 @@ class InterestConfig(BaseModel):
     short_half_life_s: float = Field(
         default=7 * DAY_S, gt=0, description="seconds after which short-term interest halves"
     )
-    prior_weight: float = Field(default=1.0, gt=0, description="how many events the prior is worth")
+    prior_weight: float | None = Field(default=None, gt=0, description="events the prior is worth; unset: as fitted")
     kind_weights: dict[str, float] = Field(
         default_factory=lambda: dict(KIND_WEIGHTS), description="preference weight of one event of each kind"
     )

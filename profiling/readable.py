@@ -83,16 +83,18 @@ def abbreviations(names: Iterable[str], *, least: int = 2) -> dict[str, str]:
 
 
 def readable_name(name: str, spelled: Mapping[str, str] | None = None) -> str:
-    """A catalogue name in sentence case, abbreviations spelled out, spaces around "&" and after "/" tidied.
+    """A catalogue name in sentence case, abbreviations spelled out, "A/B/C" as "A, B & C".
 
-    >>> readable_name("SFT DRNKS/JUICES & TEA", {"drnks": "drinks"})
+    >>> readable_name("SFT DRNKS/JUICES/TEA", {"drnks": "drinks"})
     'Sft drinks, juices & tea'
     >>> readable_name("Ice Cream Topping")
     'Ice Cream Topping'
     """
     letters = [c for c in name if c.isalpha()]
-    tidy = re.sub(r"\b[wW]/\s*", "with ", " ".join(name.split()))
-    tidy = re.sub(r"\s*/\s*", ", ", tidy).strip(" ,-:(")
+    tidy = re.sub(r"\([^)]*$", "", " ".join(name.split()))  # names cut off inside brackets
+    tidy = re.sub(r"\b[wW]/\s*", "with ", tidy)
+    parts = [part for part in re.split(r"\s*/\s*", tidy.strip(" /,-:(")) if part]
+    tidy = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} & {parts[-1]}" if parts else ""
     shouting = bool(letters) and sum(c.isupper() for c in letters) > 0.8 * len(letters)
     if shouting and len(letters) > _KEEP_CAPS:
         tidy = tidy.lower()
