@@ -124,7 +124,7 @@ def fit_blocks(items: pd.DataFrame, vectors: Float, log: EventLog, config: Block
 
 
 def whiten(vectors: Float, dim: int) -> Float:
-    """PCA-whitened vectors scaled to unit length, (n, min(dim, rank)); zero rows stay zero.
+    """PCA-whitened vectors scaled to unit length, (n, min(dim, rank)) or (n, 1) of zeros; zero rows stay zero.
 
     Whitening takes away what all texts of a catalogue share, which otherwise dominates cosines
     (Su et al., "Whitening sentence representations", 2021).
@@ -136,7 +136,9 @@ def whiten(vectors: Float, dim: int) -> Float:
     covariance = np.cov(vectors[known].astype(np.float64), rowvar=False).reshape(vectors.shape[1], -1)
     variance, axes = np.linalg.eigh(covariance)
     order = np.argsort(-variance)[:dim]
-    order = order[variance[order] > 1e-10 * max(float(variance.max()), 1e-300)]
+    order = order[variance[order] > max(1e-10 * float(variance.max()), 1e-12)]  # below is rounding, not meaning
+    if not len(order):
+        return np.zeros((len(vectors), 1), dtype=np.float32)
     scale = axes[:, order] / np.sqrt(variance[order])
     white = (vectors - mean.astype(np.float32)) @ scale.astype(np.float32)
     white[~known] = 0.0
@@ -223,6 +225,4 @@ def blocks_state(space: BlockSpace) -> tuple[dict[str, NDArray[Any]], dict[str, 
 def blocks_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> BlockSpace:
     """The space that `blocks_state` took apart."""
     items = {name: np.asarray(arrays[f"items.{name}"]) for name in BLOCKS}
-    return BlockSpace(
-        items, np.asarray(arrays["behaviour_mean"]), meta["long_half_life_s"], meta["short_half_life_s"]
-    )
+    return BlockSpace(items, np.asarray(arrays["behaviour_mean"]), meta["long_half_life_s"], meta["short_half_life_s"])
