@@ -135,7 +135,7 @@ class IntentModel:
         stages, signals = stage_probabilities(text, asked, self._text_share)
         coherent = float(np.searchsorted(self.usual, seen.coherence[i]) / max(len(self.usual), 1))
         known = confidence >= self.config.known_from
-        top = np.argsort(-share, kind="stable")[: self.config.top_categories].tolist()
+        top = _largest(share, self.config.top_categories)
         likely = [CategoryShare(self.prototypes.paths[c], float(share[c]) * confidence) for c in top]
         return Intent(
             text=text,
@@ -245,6 +245,16 @@ def intent_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
         relevance=Relevance(**group("relevance"), bias=float(meta["relevance_bias"])),
         usual=arrays["usual"],
     )
+
+
+def _largest(share: NDArray[np.float32], k: int) -> list[int]:
+    """Positions of the ``k`` largest, largest first, ties by position."""
+    if len(share) > k:
+        least = np.partition(share, -k)[-k]
+        some = np.flatnonzero(share >= least)
+    else:
+        some = np.arange(len(share))
+    return some[np.argsort(-share[some], kind="stable")][:k].tolist()
 
 
 def _nonsense(

@@ -78,9 +78,12 @@ def look(
 def coherence(anchors: NDArray[np.float32], top: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean cosine between different anchors of each row of ``top`` (n, k), (n,): high where all mean the same thing."""
     k = top.shape[1]
-    sums = np.asarray([anchors[row].sum(axis=0) for row in top], dtype=np.float32).reshape(len(top), anchors.shape[1])
-    own = np.einsum("nd,nd->n", anchors, anchors)[top].sum(axis=1)
-    return ((np.einsum("nd,nd->n", sums, sums) - own) / max(k * (k - 1), 1)).astype(np.float32)
+    found = np.zeros(len(top), dtype=np.float32)
+    for i, row in enumerate(top):  # one at a time: (n, k, d) at once would be large
+        near = anchors[row]
+        total = near.sum(axis=0)
+        found[i] = (total @ total - np.vdot(near, near)) / max(k * (k - 1), 1)
+    return found
 
 
 def concentration(share: NDArray[np.float32]) -> NDArray[np.float32]:
