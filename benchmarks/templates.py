@@ -53,6 +53,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "description last": {"fields": ("title", "brand", "category", "attributes", "description")},
     "labels none": {"labels": "none"},
     "labels all": {"labels": "all"},
+    "labels all, 8 attributes": {"labels": "all", "max_attributes": 8},
+    "labels all, 8 attributes, separator |": {"labels": "all", "max_attributes": 8, "separator": " | "},
     "4 attributes": {"max_attributes": 4},
     "8 attributes": {"max_attributes": 8},
     "repeats kept": {"skip_repeated": False},

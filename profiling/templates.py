@@ -44,7 +44,7 @@ class TemplateConfig(BaseModel):
     category: Literal["root_first", "leaf_first", "leaf"] = Field(
         default="root_first", description="how much of a category's path is written, and in which order"
     )
-    max_attributes: int = Field(default=16, ge=0, le=1000, description="attributes written at most")
+    max_attributes: int = Field(default=8, ge=0, le=1000, description="attributes written at most")
     max_words: int = Field(
         default=128, ge=1, le=10_000, description="words kept of a description, and entries of a list"
     )
