@@ -26,7 +26,9 @@ from .profile import ItemCycle, Profile
 from .provenance import ItemShare, event_shares, item_shares
 from .reviews import rate_by_words, summarise, understand_review
 from .tags import Tag, interest_tags
-from .yardsticks import Yardsticks, seconds
+from .yardsticks import ProfileConfig, Yardsticks, fit_yardsticks, seconds
+
+__all__ = ["ProfileConfig", "Yardsticks", "build_profile", "fit_yardsticks"]
 
 
 def build_profile(

@@ -71,6 +71,13 @@ def test_novelty_counts_lines_after_the_first_day(shop):
     assert later.tolist() == [3, 0, 0]
 
 
+def test_novelty_counts_an_item_once_a_day():
+    twice = pd.concat([EVENTS, table([("u", 40, "e", 1, 10.0), ("u", 40, "e", 2, 20.0)])], ignore_index=True)
+    log = event_log(twice.assign(seq=np.arange(len(twice))), ITEMS["item_id"].tolist())
+    new, later = novelty_counts(all_of(log), BehaviourConfig())
+    assert (new[0], later[0]) == (2, 4)
+
+
 def test_unknown_is_nan_and_an_empty_history_is_all_unknown(shop):
     log, norms = shop
     nobody = Requests(log, np.zeros(1, dtype=int), np.zeros(1, dtype=int), np.asarray([1.7e9]))
