@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Options:
         tune: search each method's options on the validation stage first
         batch: requests ranked at once
         against: method that all others are tested against; None = `CHALLENGER` if it runs, else the best
+        sample: requests measured at most, drawn once without replacement; None = all. Slices need all
     """
 
     stage: Stage = "test"
@@ -64,6 +65,7 @@ class Options:
     tune: bool = False
     batch: int = 256
     against: str | None = None
+    sample: int | None = None
 
 
 def make_split(shop: Shop, protocol: str, options: Options, *, stage: Stage | None = None) -> Split:
@@ -118,7 +120,7 @@ def evaluate(
     names = chosen_methods(methods, protocol)
     bench = _Bench(shop, protocol, options, encoder, vectors, clock, progress or (lambda *_: None))
     bench.tell("splitting", 0, 1)
-    split = make_split(shop, protocol, options)
+    split = _sampled(make_split(shop, protocol, options), options.sample)
     skipped = {name: reason for name in names if (reason := bench.lacks(METHODS[name], split))}
     if skipped and methods:
         raise ConfigError("; ".join(f"methods: {name} {reason}" for name, reason in skipped.items()))
@@ -273,6 +275,15 @@ def _results(
         about=about,
         notes=(*split.notes, chosen, *left_out),
     )
+
+
+def _sampled(split: Split, n: int | None) -> Split:
+    """The split with at most ``n`` of its requests, which its notes tell."""
+    whole = len(split.requests)
+    if n is None or whole <= n:
+        return split
+    note = f"Measured on {n:,} of the {whole:,} requests, drawn once at random; the figures of all may differ."
+    return replace(split.sample(n, np.random.default_rng(0)), notes=(*split.notes, note))
 
 
 def _against(runs: Mapping[str, Run]) -> str:

@@ -63,7 +63,8 @@ def report_html(results: Mapping[str, Any], spans: Mapping[str, Interval]) -> st
     versions = results.get("versions") or {}
     body = [
         f'<header><p class="kicker">Evaluation</p><h1>{esc(shop)}, {esc(protocol.replace("_", " "))}</h1>',
-        f'<p class="lead">{esc(verdict(results))}</p><p>{esc(_protocol(results))}</p>{facts(measured(results))}</header>',
+        f'<p class="lead">{esc(verdict(results))}</p><p>{esc(_protocol(results))}</p>',
+        f"{facts(measured(results))}</header>",
         f"<h2>Methods</h2>{method_section(results, spans)}",
         slice_section(results),
         f"<h2>Notes</h2>{bullets(notes(results))}",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 INK, MUTED, LINE, PAPER = "#1d2327", "#59636b", "#dfe3e1", "#fbfbf9"
 FIRST, SECOND = "#0f6b5f", "#9c3d6e"
 """Colours of the first and the second thing compared; both have contrast 5:1 and more on `PAPER`."""
-GROUPS = ("#0f6b5f", "#c2741f", "#3f67b1", "#9c3d6e", "#6f7f1f", "#7a5bb0", "#9aa3a0")
+GROUPS = ("#3f67b1", "#c2741f", "#6f7f1f", "#7a5bb0", "#2f91a3", "#b5544a", "#aab2af")
 """Colours of groups in a map; the last is for everything else."""
 
 _CSS = f"""

@@ -62,14 +62,14 @@ def heat_table(rows: Mapping[str, Mapping[str, float]], columns: Sequence[tuple[
         columns: slice and its heading
         caption: what is shown
     """
-    best = {key: max([v for r in rows.values() if _known(v := r.get(key))] or [0.0]) for key, _ in columns}
+    best = {key: max([_number(row.get(key)) for row in rows.values()], default=0.0) for key, _ in columns}
     head = "".join(f'<th scope="col">{esc(text)}</th>' for _, text in columns)
     lines = []
     for name, row in rows.items():
         cells = "".join(_heat(row.get(key), best[key]) for key, _ in columns)
         lines.append(f'<tr><th scope="row">{esc(name)}</th>{cells}</tr>')
     return (
-        f'<div class="scroll"><table class="heat"><caption>{esc(caption)}</caption>'
+        f'<p class="quiet">{esc(caption)}</p><div class="scroll"><table class="heat">'
         f'<thead><tr><th scope="col">method</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     )
 
@@ -103,11 +103,16 @@ def _bar(bar: Bar, top: float, y: int) -> str:
 
 
 def _heat(value: float | None, best: float) -> str:
-    if not _known(value) or value is None:
+    if value is None or not _known(value):
         return "<td></td>"
     share = max(value, 0.0) / best if best > 0 else 0.0
     bold = ";font-weight:650" if share >= 1.0 else ""
     return f'<td style="background:rgba(15,107,95,{0.32 * share**2:.3f}){bold}">{value:.4f}</td>'
+
+
+def _number(value: float | None) -> float:
+    """The value, 0 where it is not known."""
+    return value if value is not None and math.isfinite(value) else 0.0
 
 
 def _known(value: float | None) -> bool:
