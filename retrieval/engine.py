@@ -17,7 +17,7 @@ from ..profiling.blocks import BLOCKS
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
-from ..profiling.log import EventLog, Requests
+from ..profiling.log import KINDS, EventLog, Requests
 from .diversity import mmr
 from .filters import Filters, ItemFacts, allowed_items, item_facts
 from .index import BlockIndex, build_index
@@ -26,6 +26,7 @@ from .recommender import Recommender
 from .view import View
 
 _POOL = 100  # candidates that diversity chooses from
+_TAKEN = [KINDS.index(kind) for kind in ("purchase", "review", "own")]  # having looked is not having
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,11 @@ class Engine:
         """
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
+        if not np.isfinite(now_s):
+            raise ConfigError(f"now_s must be a time in seconds since 1970 UTC, got {now_s}")
+        for name, value in (("diversity", diversity), ("specificity", specificity)):
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ConfigError(f"{name} must lie in [0, 1], got {value}")
         requests = self._requests(user, history, query, now_s)
         view = View.make(self, requests, weights, self._intent(query, requests), specificity)
         allowed = allowed_items(filters, self.facts, self._left_out(filters, requests))
@@ -124,6 +130,8 @@ class Engine:
             log = self.history_of(user) if user is not None else no_history(self.log)
         if log.n_items != self.log.n_items:
             raise ConfigError(f"history must be over this catalogue of {self.log.n_items} items, got {log.n_items}")
+        if log.n_users > 1:
+            raise ConfigError(f"history must be of one shopper, got {log.n_users}; cut it with one_user")
         stop = int(np.searchsorted(log.at_s, now_s, side="right"))  # what lies in the future is not known yet
         texts = (query,) if query is not None and query.strip() else ()
         if texts and self.recommender.encoder is None:
@@ -141,7 +149,10 @@ class Engine:
     def _left_out(self, filters: Filters | None, requests: Requests) -> NDArray[np.integer]:
         wanted = None if filters is None else filters.exclude_bought
         leave_out = self.recommender.exclude_seen and not requests.texts if wanted is None else wanted
-        return requests.log.item[: requests.stop[0]] if leave_out else np.zeros(0, dtype=np.int64)
+        if not leave_out:
+            return np.zeros(0, dtype=np.int64)
+        past = slice(0, int(requests.stop[0]))
+        return requests.log.item[past][np.isin(requests.log.kind[past], _TAKEN)]
 
     def _shortage(self, found: int, k: int, filters: Filters | None, allowed: NDArray[np.bool_] | None) -> str:
         if found >= k:

@@ -58,19 +58,18 @@ def source_events(source: Scorer, requests: Requests, rows: NDArray[np.int64]) -
 def reason(
     part: str,
     amounts: NDArray[np.floating],
-    factor: float,
     events: Events | None,
     item_ids: NDArray[np.object_],
     column: int,
 ) -> Reason:
-    """The addend of one part for the item at ``column``; ``amounts`` (n_rows,) and events are before ``factor``."""
+    """The addend of one part for the item at ``column`` of ``amounts`` (n_rows,) and of ``events``."""
     told: dict[int, float] = {}
     if events is not None:
-        for row, amount in zip(events[0].tolist(), (events[1][:, column] * factor).tolist(), strict=True):
+        for row, amount in zip(events[0].tolist(), events[1][:, column].tolist(), strict=True):
             if amount:
                 told[row] = told.get(row, 0.0) + amount
     ordered = sorted(told.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
-    return Reason(part, float(amounts[column]) * factor, tuple((str(item_ids[row]), a) for row, a in ordered))
+    return Reason(part, float(amounts[column]), tuple((str(item_ids[row]), a) for row, a in ordered))
 
 
 _WORDS: Mapping[str, str] = {
@@ -82,8 +81,8 @@ _WORDS: Mapping[str, str] = {
     "context": "is in season now",
     "popular": "is popular here",
     "recent_popular": "is popular these weeks",
-    "own": "is something you buy often",
-    "repeat": "is something you tend to buy again",
+    "own": "is something you chose before",
+    "repeat": "is something you may want again",
     "transitions": "often follows {event}",
     "text_neighbours": "resembles {event}",
 }
@@ -95,20 +94,17 @@ def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str
     total = sum(r.amount for r in positive)
     if not positive or total <= 0:
         return "Nothing known speaks for this item; it fills the list."
-    said: list[str] = []
-    for r in positive[:3]:
-        share = r.amount / total
-        if said and share < 0.1:
-            break
-        said.append(_phrase(item_id, r, title_of, query) + f" ({share:.0%})")
-    text = "; ".join(said)
+    share: dict[str, float] = {}
+    for r in positive:  # several parts may say the same: once is enough
+        phrase = _phrase(item_id, r, title_of, query)
+        share[phrase] = share.get(phrase, 0.0) + r.amount / total
+    ordered = sorted(share.items(), key=lambda pair: -pair[1])
+    text = "; ".join(f"{phrase} ({part:.0%})" for n, (phrase, part) in enumerate(ordered[:3]) if not n or part >= 0.1)
     return text[0].upper() + text[1:] + "."
 
 
 def _phrase(item_id: str, r: Reason, title_of: Mapping[str, str], query: str) -> str:
     """One reason in words."""
-    if r.part in ("own", "repeat") and not r.events:
-        return _WORDS["popular"]
     others = [event for event, amount in r.events if event != item_id and amount > 0]
     if r.events and r.events[0][0] == item_id and r.part.startswith("taste"):
         return "is something you chose before"

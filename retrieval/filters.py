@@ -48,7 +48,7 @@ class Filters:
         said = [
             f"{f.name}={getattr(self, f.name)!r}"
             for f in fields(self)
-            if getattr(self, f.name) not in (None, False, ())
+            if getattr(self, f.name) is not None and getattr(self, f.name) is not False and getattr(self, f.name) != ()
         ]
         return ", ".join(said)
 

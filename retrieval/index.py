@@ -22,6 +22,8 @@ INDEXES: Mapping[str, str] = {"flat": "Flat", "flat-fp16": "SQfp16"}
 """Kind of index -> what FAISS calls it."""
 
 _SHARD_ROWS = 16_384
+_FP16_MOST = 65_504.0
+_PRECISION: Mapping[str, float] = {"flat": 1e-6, "flat-fp16": 2.0**-11 + 1e-6}  # relative; rounding is to nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +34,14 @@ class BlockIndex:
         kind: a key of `INDEXES`
         n_items, dim: shape of the indexed matrix
         shards: (first row, FAISS index) of consecutive row ranges, searched in parallel
+        slack: how far an inner product with a query of length 1 can be from the exact one
     """
 
     kind: str
     n_items: int
     dim: int
     shards: tuple[tuple[int, Any], ...]
+    slack: float
     pool: ThreadPoolExecutor = field(repr=False)
 
     def search(
@@ -69,7 +73,8 @@ def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> Bloc
     """Index the rows of ``matrix``, (n_items, dim).
 
     Raises:
-        ArtefactError: the matrix is empty or holds NaN or infinity, or the kind is unknown.
+        ArtefactError: the matrix is empty, holds NaN, infinity or (``flat-fp16``) numbers beyond 65,504, or the kind is
+            unknown.
         ExtraMissingError: FAISS is not installed.
     """
     faiss = _faiss()
@@ -77,9 +82,10 @@ def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> Bloc
         raise ArtefactError(f"index kind must be one of {', '.join(INDEXES)}, got {kind!r}")
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise ArtefactError(f"an index needs at least one row and one dimension, got shape {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        bad = int(np.argmin(np.isfinite(matrix).all(axis=1)))
-        raise ArtefactError(f"item vectors must be finite; row {bad} is not")
+    fits = np.abs(matrix) <= (_FP16_MOST if kind == "flat-fp16" else np.finfo(np.float32).max)  # false for NaN
+    if not fits.all():
+        bad = int(np.argmin(fits.all(axis=1)))
+        raise ArtefactError(f"item vectors must be finite numbers that {kind} can hold; row {bad} is not")
     n_items, dim = matrix.shape
     workers = max(1, min(os.cpu_count() or 1, -(-n_items // _SHARD_ROWS)))
     bounds = np.linspace(0, n_items, workers + 1).astype(int)
@@ -90,7 +96,9 @@ def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> Bloc
         shard.train(rows)
         shard.add(rows)
         shards.append((int(first), shard))
-    return BlockIndex(kind, n_items, dim, tuple(shards), ThreadPoolExecutor(workers, thread_name_prefix="index"))
+    longest = float(np.sqrt(np.einsum("nd,nd->n", matrix, matrix, dtype=np.float64).max()))
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="index")
+    return BlockIndex(kind, n_items, dim, tuple(shards), _PRECISION[kind] * longest, pool)
 
 
 def _search_shard(

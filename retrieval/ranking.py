@@ -111,7 +111,8 @@ class Answer:
     def ranking(self) -> Ranking:
         """The items as aligned ids and scores; only for answers that were not diversified."""
         ids = np.array([item.item_id for item in self.items], dtype=object)
-        return Ranking(ids, np.array([item.score for item in self.items], dtype=np.float32))
+        scores = np.array([item.score for item in self.items], dtype=np.float32)
+        return Ranking(ids, np.minimum.accumulate(scores))  # sums of reasons may swap near ties by a rounding
 
     def to_json(self) -> dict[str, Any]:
         """A readable object of plain values."""

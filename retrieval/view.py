@@ -83,6 +83,7 @@ class View:
         may = n_items if allowed is None else int(allowed.sum())
         k = min(k, may)
         n = max(_FIRST, k)
+        slack = self.engine.index.slack * float(np.linalg.norm(self.query_vector))
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
@@ -93,7 +94,7 @@ class View:
             fused = self.fused(rows)
             order = np.lexsort((rows, -fused))[:k]
             unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min())
-            if fused[order[-1]] >= unseen:
+            if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
                 return rows[order], True
             n *= 8
         rows = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
@@ -112,31 +113,44 @@ class View:
         scores = self.fused(rows)
         out = []
         for column, row in enumerate(rows.tolist()):
-            reasons = [reason(n, a, self.factor[n], events.get(n), ids, column) for n, a in amounts.items()]
+            reasons = [reason(n, a, events.get(n), ids, column) for n, a in amounts.items()]
             reasons = sorted((r for r in reasons if r.amount), key=lambda r: (-r.amount, r.part))
-            score = sum(r.amount for r in reasons) if explain else float(scores[column])
+            score = float(sum(r.amount for r in reasons)) if explain else float(scores[column])
             query = self.requests.texts[0] if self.requests.texts else ""
             said = sentence(str(ids[row]), reasons, engine.titles, query) if explain else ""
             item_id = str(ids[row])
             out.append(Recommendation(item_id, engine.titles[item_id], score, column + 1, tuple(reasons), said))
         return tuple(out)
 
-    def _parts(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.floating]], dict[str, Events]]:
-        """Raw score of each part for each row, and of each past event inside the parts that are sums over events."""
+    def _parts(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
+        """What each part adds to each row's score, and each past event inside the parts that are sums over events.
+
+        Sources that break their ties by popularity would tell it as their own; here it is what it is, popularity.
+        """
         space = self.engine.recommender.space
-        amounts: dict[str, NDArray[np.floating]] = {}
+        amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
+        popular = np.zeros(len(rows))
         for name in PARTS:
+            found: Events | None = None
             if name in self.vectors:
-                amounts[name] = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ self.vectors[name]
+                raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ self.vectors[name]
                 if name in ("taste_long", "taste_short"):
                     half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
-                    events[name] = taste_events(self.requests, space, rows, half_life_s=half_life_s)
+                    found = taste_events(self.requests, space, rows, half_life_s=half_life_s)
             elif name in self.sources:
-                amounts[name] = self.sources[name][rows]
-                found = source_events(self.engine.recommender.sources[name], self.requests, rows)
-                if found is not None:
-                    events[name] = found
+                source = self.engine.recommender.sources[name]
+                shared = getattr(source, "tie_break", np.zeros(len(self.others), dtype=np.float32))[rows]
+                raw = (self.sources[name][rows] - shared).astype(np.float64)
+                popular += shared.astype(np.float64) * self.factor[name]
+                found = source_events(source, self.requests, rows)
+            else:
+                continue
+            amounts[name] = raw * self.factor[name]
+            if found is not None:
+                events[name] = (found[0], found[1] * self.factor[name])
+        if popular.any():
+            amounts["popular"] = amounts.get("popular", 0.0) + popular
         return amounts, events
 
 

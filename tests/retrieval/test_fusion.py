@@ -1,0 +1,123 @@
+"""Scales, reciprocal ranks, the objective and the search for weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasteprint.evaluation.metrics import ideal_dcg, look_up, ndcg, relevance
+from tasteprint.retrieval.fusion import (
+    candidates,
+    choose_weights,
+    inverse_scale,
+    inverse_sd,
+    merge_candidates,
+    reciprocal_rank,
+)
+
+
+def test_scales_by_hand() -> None:
+    rows = np.array([[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 2.0, 2.0]], dtype=np.float32)
+    np.testing.assert_allclose(inverse_scale("own", rows), [1 / np.sqrt(5), 0], rtol=1e-6)
+    np.testing.assert_allclose(inverse_scale("bm25", rows), [1 / 7, 1 / 2], rtol=1e-6)
+    assert inverse_scale("meaning", rows).tolist() == [1.0, 1.0]
+    assert inverse_scale("bm25", np.zeros((2, 3))).tolist() == [0.0, 0.0]
+
+
+def test_scales_do_not_depend_on_the_unit_of_a_part() -> None:
+    scores = np.random.default_rng(0).standard_normal((4, 50)).astype(np.float32)
+    for part in ("bm25", "own"):
+        scores = np.abs(scores)
+        once = scores * inverse_scale(part, scores)[:, None]
+        again = (1000 * scores) * inverse_scale(part, 1000 * scores)[:, None]
+        np.testing.assert_allclose(once, again, rtol=1e-4)
+    np.testing.assert_allclose((scores * inverse_sd(scores)[:, None]).std(axis=1), 1.0, rtol=1e-4)
+
+
+def test_reciprocal_rank_by_hand() -> None:
+    first = np.array([[0.9, 0.5, 0.1]], dtype=np.float32)
+    second = np.array([[1.0, 3.0, 2.0]], dtype=np.float32)
+    silent = np.array([[4.0, 4.0, 4.0]], dtype=np.float32)
+    found = reciprocal_rank({"a": first, "b": second, "c": silent}, k=60)
+    np.testing.assert_allclose(found, [[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62]], rtol=1e-6)
+    with pytest.raises(ValueError, match="at least one part"):
+        reciprocal_rank({})
+
+
+def problem(n_requests: int = 40, n_items: int = 60, *, seed: int = 0):
+    """Scores of three parts, gains that follow 2 x the first plus 1 x the second, and the truth as `Relevance`."""
+    rng = np.random.default_rng(seed)
+    parts = {name: rng.standard_normal((n_requests, n_items)).astype(np.float32) for name in ("a", "b", "noise")}
+    order = np.argsort(-(2 * parts["a"] + parts["b"]), axis=1)[:, :6]
+    gain = np.zeros((n_requests, n_items), dtype=np.float32)
+    np.put_along_axis(gain, order, np.array([7, 3, 3, 1, 1, 1], dtype=np.float32)[None], axis=1)
+    request, item = np.nonzero(gain)
+    truth = relevance(request, item, n_requests, gain=gain[request, item])
+    return parts, gain, truth
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.5, 1.0, 0.2), (0.0, 0.0, 1.0)])
+def test_the_objective_is_ndcg_of_the_whole_catalogue(weights: tuple[float, ...]) -> None:
+    parts, gain, truth = problem()
+    found = candidates(parts, gain, ideal_dcg(truth, 10).astype(np.float32), n=60)
+    fused = sum(w * p / p.std(axis=1, keepdims=True) for w, p in zip(weights, parts.values(), strict=True))
+    ranked = np.argsort(-fused, axis=1)[:, :10]
+    expected = ndcg(look_up(ranked, np.ones_like(ranked, dtype=bool), truth), truth, 10).mean()
+    assert found.objective(weights) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_forbidden_items_are_never_counted() -> None:
+    parts, gain, truth = problem()
+    allowed = np.random.default_rng(5).random(gain.shape) < 0.5
+    found = candidates(parts, gain, ideal_dcg(truth, 10).astype(np.float32), allowed=allowed, n=20)
+    fused = np.where(allowed, parts["a"], -np.inf)
+    ranked = np.argsort(-fused, axis=1)[:, :10]
+    expected = ndcg(look_up(ranked, np.take_along_axis(allowed, ranked, 1), truth), truth, 10).mean()
+    assert found.objective([1.0, 0.0, 0.0]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_merged_batches_are_the_whole() -> None:
+    parts, gain, truth = problem()
+    ideal = ideal_dcg(truth, 10).astype(np.float32)
+    batches = [
+        candidates({n: p[rows] for n, p in parts.items()}, gain[rows], ideal[rows], n=15)
+        for rows in (slice(0, 13), slice(13, 14), slice(14, 40))
+    ]
+    whole, merged = candidates(parts, gain, ideal, n=15), merge_candidates(batches)
+    for weights in ([1, 0, 0], [0.3, 1, 0.1]):
+        assert merged.objective(weights) == pytest.approx(whole.objective(weights), abs=1e-7)
+
+
+def test_few_candidates_are_no_trouble() -> None:
+    gain = np.array([[1.0, 0.0]], dtype=np.float32)
+    found = candidates({"a": np.array([[0.0, 1.0]], dtype=np.float32)}, gain, np.ones(1, np.float32), n=150)
+    assert found.objective([1.0]) == pytest.approx(1 / np.log2(3))
+    nothing = candidates({"a": gain}, gain, np.ones(1, np.float32), allowed=np.zeros((1, 2), bool))
+    assert nothing.objective([1.0]) == 0.0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_planted_weights_are_found(seed: int) -> None:
+    parts, gain, truth = problem(200, seed=seed)
+    found = candidates(parts, gain, ideal_dcg(truth, 10).astype(np.float32), n=60)
+    weights, reached = choose_weights(found)
+    assert reached == pytest.approx(found.objective(list(weights.values())), abs=1e-6)
+    assert reached > found.objective([2.0, 1.0, 0.0]) - 0.02
+    assert 1.2 < weights["a"] / weights["b"] < 3.4
+    assert weights["noise"] <= 0.1 * weights["a"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chosen_weights_are_never_worse_than_the_best_part_or_the_start(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = {f"p{n}": rng.standard_normal((20, 40)).astype(np.float32) for n in range(4)}
+    gain = (rng.random((20, 40)) < 0.1).astype(np.float32)
+    gain[:, 0] = 1.0
+    request, item = np.nonzero(gain)
+    ideal = ideal_dcg(relevance(request, item, 20), 10).astype(np.float32)
+    found = candidates(parts, gain, ideal, n=40)
+    weights, reached = choose_weights(found)
+    assert reached >= max(found.objective(one) for one in np.eye(4))
+    assert min(weights.values()) >= 0
+    start = {"p0": 1.0, "p3": 0.5}
+    assert choose_weights(found, start=start)[1] >= found.objective([1.0, 0.0, 0.0, 0.5])
