@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .methods import Resources
 
 _BATCH = 128
-_CELLS = 6e7  # scores of one part that are looked at while choosing weights
+_CELLS = 4e7  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
 
 
@@ -50,7 +50,7 @@ class TasteprintConfig(BaseModel):
     weights: dict[str, float] | None = Field(None, description="weight of each part; None = chosen on validation")
     candidates: int = Field(100, ge=10, description="best items of each part that weights are chosen among")
     least_requests: int = Field(500, ge=1, description="validation requests used however large the catalogue")
-    most_requests: int = Field(2500, ge=1, description="validation requests used at most")
+    most_requests: int = Field(1500, ge=1, description="validation requests used at most")
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,11 @@ class Candidates:
 
     def objective(self, weights: Sequence[float], *, k: int = 10) -> float:
         """Mean NDCG@k of the candidates ordered by the weighted sum of the parts."""
-        fused = np.tensordot(np.asarray(weights, dtype=np.float32), self.values, axes=1)
-        fused[~self.allowed] = -np.inf
+        return self.reached(np.tensordot(np.asarray(weights, dtype=np.float32), self.values, axes=1), k=k)
+
+    def reached(self, fused: Float, *, k: int = 10) -> float:
+        """Mean NDCG@k of the candidates ordered by ``fused``, (n_requests, n_candidates)."""
+        fused = np.where(self.allowed, fused, -np.inf)
         k = min(k, fused.shape[1])
         top = np.argpartition(-fused, k - 1, axis=1)[:, :k]
         top = np.take_along_axis(top, np.argsort(-np.take_along_axis(fused, top, 1), axis=1, kind="stable"), 1)
@@ -165,13 +168,16 @@ def choose_weights(
     for _ in range(rounds):
         before = best
         for part in range(n_parts):
-            joins = [0.1, 0.3, 1.0] if weights[part] == 0 else [weights[part] * step for step in WEIGHT_STEPS]
-            for value in joins:
-                trial = weights.copy()
-                trial[part] = value
-                reached = sample.objective(trial) if trial.any() else 0.0
+            tried = [0.1, 0.3, 1.0] if weights[part] == 0 else [weights[part] * step for step in WEIGHT_STEPS]
+            rest = weights.copy()
+            rest[part] = 0.0
+            others = np.tensordot(rest.astype(np.float32), sample.values, axes=1)  # (n_requests, n_candidates)
+            for value in tried:
+                if value == 0.0 and not rest.any():
+                    continue  # nothing would be left to rank by
+                reached = sample.reached(others + np.float32(value) * sample.values[part])
                 if reached > best + least_gain:
-                    weights, best = trial, reached
+                    weights[part], best = value, reached
         if best - before < 10 * least_gain:
             break
     return dict(zip(sample.parts, (float(w) for w in weights), strict=True)), best

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..shop import ShopWriter
-from . import amazon, complete_journey, movielens, online_retail, table_files
+from . import amazon, complete_journey, generated, movielens, online_retail, table_files
 from .base import Importer, ImportRequest, Progress, no_progress
 from .report import ImportReport, Ledger, SourceCount
 
@@ -23,6 +23,7 @@ IMPORTERS: Mapping[str, Importer] = {
     "amazon-2023": amazon.IMPORTER_2023,
     "movielens": movielens.IMPORTER,
     "csv": table_files.IMPORTER,
+    "generated": generated.IMPORTER,
 }
 """Importers by the name the command takes."""
 

@@ -20,7 +20,7 @@ def import_(
     name: Annotated[
         str,
         typer.Argument(
-            help="Source: complete-journey, online-retail, amazon-2014, amazon-2023, movielens or csv.",
+            help="Source: complete-journey, online-retail, amazon-2014, amazon-2023, movielens, csv or generated.",
             show_default=False,
         ),
     ],

@@ -49,6 +49,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "movielens dat": ("movielens", {"source": SAMPLES / "movielens_1m"}),
     "movielens 100k": ("movielens", {"source": SAMPLES / "movielens_100k"}),
     "csv": ("csv", {"source": SAMPLES / "corner_shop", "column_map": MAPS / "corner-shop.toml"}),
+    "generated": ("generated", {}),
 }
 
 
