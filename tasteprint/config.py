@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .profiling.encoder import EncoderConfig
 from .profiling.errors import ConfigError
 from .profiling.intent import IntentConfig
-from .profiling.tags import TagConfig
 from .profiling.templates import TemplateConfig
+from .profiling.yardsticks import ProfileConfig
 from .retrieval.recommender import RecommenderConfig
 
 ENV_PREFIX = "TASTEPRINT_"
-_NOT_SETTINGS = frozenset({"TASTEPRINT_CONFIG", "TASTEPRINT_SHOPS", "TASTEPRINT_DEMO"})
+_NOT_SETTINGS = frozenset({"TASTEPRINT_CONFIG", "TASTEPRINT_SHOPS", "TASTEPRINT_DEMO", "TASTEPRINT_WORKSPACE"})
 
 
 class Settings(BaseModel):
@@ -36,7 +36,7 @@ class Settings(BaseModel):
     encoder: EncoderConfig = EncoderConfig()
     template: TemplateConfig = TemplateConfig()
     intent: IntentConfig = IntentConfig()
-    tags: TagConfig = TagConfig()
+    profile: ProfileConfig = ProfileConfig()
     recommender: RecommenderConfig = RecommenderConfig()
 
 
@@ -85,10 +85,12 @@ def load_settings(
         if not equals:
             raise ConfigError(f"--set must be KEY=VALUE such as encoder.name=hash:64, got {text!r}")
         given.append((key.strip(), _value(value.strip()), f"--set {key.strip()}"))
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = Settings().model_dump(mode="json")
     source: dict[str, str] = {}
-    known = [key for key, _ in flatten(Settings().model_dump(mode="json"))]
+    known = dict(flatten(tree))
     for key, value, where in given:
+        if value == {} and any(name.startswith(f"{key}.") for name in known):
+            continue  # a section with nothing in it
         _check_key(key, known, where)
         _put(tree, key.split("."), value)
         source[key] = where
@@ -116,7 +118,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"configuration file {path} cannot be read ({error.strerror}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration file {path} is not TOML: {error}") from error
 
 
@@ -128,8 +130,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _check_key(key: str, known: Sequence[str], where: str) -> None:
-    if key in known or any(key.startswith(f"{name}.") for name in known):
+def _check_key(key: str, known: Mapping[str, Any], where: str) -> None:
+    if key in known or any(value == {} and key.startswith(f"{name}.") for name, value in known.items()):
         return
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
     raise ConfigError(f"{where}: unknown key {key!r}; the nearest is {nearest[0]!r} (see: tasteprint config)")
