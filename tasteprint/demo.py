@@ -31,10 +31,9 @@ from .evaluation.results import as_json, per_request
 from .profiling.errors import ArtefactError, ExtraMissingError, ShopError
 from .profiling.importers import import_shop
 from .profiling.shop import Shop, read_shop
-from .profiling.yardsticks import ProfileConfig, Yardsticks, fit_yardsticks
 from .retrieval.recommender import PERSONAL_PARTS, Recommender, RecommenderConfig
 from .retrieval.transitions import TransitionsConfig
-from .workspace import Say, Workspace, build_workspace, open_workspace
+from .workspace import Say, Workspace, build_workspace, open_workspace, shop_yardsticks
 
 STORY_FORMAT = 1
 METHODS = ("popular", "recent-popular", "own-most-bought", "transitions", "tasteprint")
@@ -153,7 +152,7 @@ def tell_story(shop: Shop, opened: Workspace, tell: Say) -> Story:
     rows = far_apart(log, found)
     users = (str(log.user_ids[rows[0]]), str(log.user_ids[rows[1]]))
     tell("Learning what is usual", 0, 0)
-    yardsticks = _yardsticks(shop, opened)
+    yardsticks = shop_yardsticks(opened, shop)
     note = notes(shop.table("items"), yardsticks.norms.usual_price, shop.meta.get("currency"))
     tell("Asking for both of them", 0, 0)
     query = choose_query(engine, users, now_s)
@@ -186,13 +185,6 @@ def tell_story(shop: Shop, opened: Workspace, tell: Say) -> Story:
         warming=warming(engine, new, note),
         taste_map=taste_map(log, shop.table("items"), found, rows),
     )
-
-
-def _yardsticks(shop: Shop, opened: Workspace) -> Yardsticks:
-    """Yardsticks over the taste vectors of the workspace, so that nothing is embedded again."""
-    vectors = opened.engine.recommender.space.items["taste"]
-    config = ProfileConfig(tags=opened.settings.tags)
-    return fit_yardsticks(shop, vectors, config=config, rng=np.random.default_rng(0))
 
 
 def _measured(

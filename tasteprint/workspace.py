@@ -27,6 +27,7 @@ from .profiling.errors import ArtefactError, ShopError, WorkspaceError
 from .profiling.intent import IntentModel, fit_intent, intent_from_state
 from .profiling.log import EventLog, event_log
 from .profiling.shop import Shop, read_shop
+from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
 from .retrieval.recommender import RecommenderConfig, fit_recommender
 from .retrieval.scorer import TrainingSet
@@ -189,6 +190,16 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
     engine = make_engine(model, items, log, intent_model=intent_model)
     about = dict(held.meta["about"])
     return Workspace(path, Path(held.meta["shop"]), settings, engine, intent_model, encoder, items, about)
+
+
+def shop_yardsticks(opened: Workspace, shop: Shop) -> Yardsticks:
+    """What profiles of this workspace's shoppers are measured with, over its taste vectors; takes seconds.
+
+    Raises:
+        ShopError: the shop has no events.
+    """
+    vectors = opened.engine.recommender.space.items["taste"]
+    return fit_yardsticks(shop, vectors, config=opened.settings.profile, rng=np.random.default_rng(0))
 
 
 def repeat_share(log: EventLog) -> float:
