@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _BATCH = 128
 _CELLS = 4e7  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
+LEAST_POPULARITY = 0.01
+"""Weight of popularity where validation gave it none: orders newcomers' lists, hardly anybody else's."""
 
 
 class TasteprintConfig(BaseModel):
@@ -112,7 +114,15 @@ def learn(
     found = gather(model, sample, n=config.candidates)
     weights, ndcg = choose_weights(found)
     single = {name: found.objective(np.eye(len(found.parts))[p]) for p, name in enumerate(found.parts)}
-    return Learned(settings, weights, ndcg, single)
+    return Learned(settings, _for_newcomers(weights, single), ndcg, single)
+
+
+def _for_newcomers(weights: Mapping[str, float], single: Mapping[str, float]) -> Mapping[str, float]:
+    """The weights with at least a little popularity, so that those of whom nothing is known are shown what sells."""
+    kinds = [name for name in ("recent_popular", "popular") if name in single]
+    if not kinds or any(weights.get(name) for name in kinds):
+        return weights
+    return {**weights, max(kinds, key=lambda name: single[name]): LEAST_POPULARITY}
 
 
 def choose_settings(

@@ -15,7 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..profiling.blocks import PART_BLOCK
+
 Float = NDArray[np.float32]
+FAR = 4.0
+"""Standard deviations that a block's score of a strong match lies out."""
 WEIGHT_STEPS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 
 
@@ -29,18 +33,21 @@ def inverse_sd(scores: NDArray[np.floating]) -> Float:
     return np.where(sd > 1e-12, 1.0 / np.maximum(sd, 1e-12), 0.0).astype(np.float32)
 
 
-def inverse_scale(part: str, scores: NDArray[np.floating]) -> Float:
+def inverse_scale(part: str, scores: NDArray[np.floating], *, asked: bool = False) -> Float:
     """What a part's scores are multiplied by before weights, request by request, (n_requests,).
 
     Cosines with a query are left as they are and BM25 is divided by its best score (its spread says more about how rare
-    the words are than about the items); everything else is divided by its standard deviation.
+    the words are than about the items); everything else is divided by its standard deviation. Where somebody has
+    ``asked`` in words, what is known of them must not drown the words: a few own purchases among 100,000 items lie
+    hundreds of standard deviations out, so sources are then divided by their best score and blocks by `FAR` deviations,
+    which brings all personal parts to the scale of a cosine.
     """
     if part == "meaning":
         return np.ones(len(scores), dtype=np.float32)
-    if part == "bm25":
+    if part == "bm25" or (asked and part not in PART_BLOCK):
         best = scores.max(axis=1, initial=0.0)
         return np.where(best > 0, 1.0 / np.maximum(best, 1e-12), 0.0).astype(np.float32)
-    return inverse_sd(scores)
+    return inverse_sd(scores) / np.float32(FAR if asked else 1.0)
 
 
 def reciprocal_rank(scores: Mapping[str, Float], *, k: int = 60) -> Float:

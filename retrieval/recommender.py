@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ from ..profiling.encoder import Encoder
 from ..profiling.log import Requests
 from .fusion import inverse_scale
 from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
-from .popularity import RecentPopularConfig, fit_popular, fit_recent_popular
-from .repeats import RepeatConfig, fit_own_most_bought, fit_repeat
+from .neighbours import NeighboursModel
+from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
+from .repeats import RepeatConfig, RepeatModel, fit_own_most_bought, fit_repeat
 from .scorer import Scorer, TrainingSet
 from .transitions import TransitionsConfig, fit_transitions
 
@@ -65,7 +67,9 @@ class RecommenderConfig(BaseModel):
     transitions: TransitionsConfig = TransitionsConfig()
     text_neighbours: TextNeighboursConfig = TextNeighboursConfig()
     parts: tuple[str, ...] = Field(PARTS, description="parts that are built at all")
-    personalisation: float = Field(0.05, ge=0, description="weight of the personal parts under a wholly vague query")
+    personalisation: float = Field(
+        0.5, ge=0, description="weight of the personal parts, each at most about 1, under a wholly vague query"
+    )
 
 
 SOURCES: Mapping[str, Callable[[TrainingSet, RecommenderConfig], Scorer]] = {
@@ -106,7 +110,7 @@ class Recommender:
         weights = self.request_weights(has_text=bool(requests.texts))
         for name, part in self.part_scores(requests):
             if weights.get(name, 0.0) > 0:
-                total += part * (weights[name] * inverse_scale(name, part))[:, None]
+                total += part * (weights[name] * inverse_scale(name, part, asked=bool(requests.texts)))[:, None]
         return total
 
     def part_scores(self, requests: Requests) -> Iterator[tuple[str, Float]]:
@@ -138,6 +142,16 @@ class Recommender:
             name: weight * ((1.0 if has_text else 0.0) if name in SEARCH_PARTS else personal)
             for name, weight in self.weights.items()
         }
+
+    def chosen(self) -> dict[str, Any]:
+        """Weights and, where their parts are used, the memories that were chosen."""
+        said: dict[str, Any] = {name: float(f"{weight:.3g}") for name, weight in self.weights.items()}
+        repeat, transitions = self.sources.get("repeat"), self.sources.get("transitions")
+        if isinstance(repeat, RepeatModel):
+            said["repeat_half_life_days"] = round(repeat.half_life_s / DAY_S, 1)
+        if isinstance(transitions, NeighboursModel):
+            said["ties"] = transitions.ties
+        return said
 
     def with_weights(self, weights: Mapping[str, float]) -> Recommender:
         """The same recommender with other weights; parts without weight are dropped."""

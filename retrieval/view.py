@@ -19,7 +19,7 @@ from ..profiling.errors import ConfigError
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
 from .explanation import Events, reason, sentence, source_events, taste_events
-from .fusion import inverse_scale
+from .fusion import FAR, inverse_scale
 from .ranking import Recommendation
 from .recommender import PARTS
 
@@ -63,12 +63,13 @@ class View:
         if query is not None and chosen.get("meaning"):
             vectors["meaning"] = query[0]
         sources = {n: s.scores(requests)[0] for n, s in recommender.sources.items() if chosen.get(n)}
-        factor = {}
+        factor, asked = {}, bool(requests.texts)
         for name, vector in vectors.items():
-            factor[name] = chosen[name] * (_block_scale(engine, name, vector) if weights is None else 1.0)
+            factor[name] = chosen[name] * (_block_scale(engine, name, vector, asked) if weights is None else 1.0)
         others = np.zeros(engine.index.n_items, dtype=np.float32)
         for name, scores in sources.items():
-            factor[name] = chosen[name] * (float(inverse_scale(name, scores[None])[0]) if weights is None else 1.0)
+            scale = float(inverse_scale(name, scores[None], asked=asked)[0]) if weights is None else 1.0
+            factor[name] = chosen[name] * scale
             others += scores * np.float32(factor[name])
         fused = _fused_vector(engine, vectors, factor)
         return View(engine, requests, vectors, sources, factor, intent, fused, others)
@@ -172,13 +173,13 @@ def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]
     return {name: weight for name, weight in chosen.items() if weight}
 
 
-def _block_scale(engine: Engine, part: str, vector: NDArray[np.float32]) -> float:
+def _block_scale(engine: Engine, part: str, vector: NDArray[np.float32], asked: bool) -> float:
     """`fusion.inverse_scale` of a block part, from the block's covariance instead of all its scores."""
     if part == "meaning":
         return 1.0
     wide = vector.astype(np.float64)
     variance = float(wide @ engine.moments[PART_BLOCK[part]] @ wide)
-    return variance**-0.5 if variance > 1e-24 else 0.0
+    return variance**-0.5 / (FAR if asked else 1.0) if variance > 1e-24 else 0.0
 
 
 def _fused_vector(

@@ -64,7 +64,7 @@ def everything(engine: Engine, user: str | None, query: str | None, specificity:
     for name, part in model.part_scores(requests):
         search = name in SEARCH_PARTS
         weight = model.weights[name] * (float(bool(query)) if search else personal)
-        total += weight * part[0].astype(np.float64) * float(inverse_scale(name, part)[0])
+        total += weight * part[0].astype(np.float64) * float(inverse_scale(name, part, asked=bool(query))[0])
     return total
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tasteprint.evaluation.metrics import ideal_dcg, look_up, ndcg, relevance
 from tasteprint.retrieval.fusion import (
+    FAR,
     candidates,
     choose_weights,
     inverse_scale,
@@ -21,6 +22,8 @@ def test_scales_by_hand() -> None:
     np.testing.assert_allclose(inverse_scale("own", rows), [1 / np.sqrt(5), 0], rtol=1e-6)
     np.testing.assert_allclose(inverse_scale("bm25", rows), [1 / 7, 1 / 2], rtol=1e-6)
     assert inverse_scale("meaning", rows).tolist() == [1.0, 1.0]
+    np.testing.assert_allclose(inverse_scale("own", rows, asked=True), [1 / 7, 1 / 2], rtol=1e-6)
+    np.testing.assert_allclose(inverse_scale("behaviour", rows, asked=True), [1 / np.sqrt(5) / FAR, 0], rtol=1e-6)
     assert inverse_scale("bm25", np.zeros((2, 3))).tolist() == [0.0, 0.0]
 
 
