@@ -105,13 +105,14 @@ class Engine:
                 raise ConfigError(f"{name} must lie in [0, 1], got {value}")
         requests = self._requests(user, history, query, now_s)
         view = View.make(self, requests, weights, self._intent(query, requests), specificity)
-        allowed = allowed_items(filters, self.facts, self._left_out(filters, requests))
+        bought = self._left_out(filters, requests)
+        allowed = allowed_items(filters, self.facts, bought)
         rows, exact = view.best(k if not diversity else max(k, _POOL), allowed)
         if diversity:
             meaning = self.recommender.space.items["meaning"][rows]
             rows = rows[mmr(view.fused(rows), meaning, k, diversity=diversity)]
         items = view.recommendations(rows, explain=explain)
-        return Answer(items, view.intent, self._shortage(len(rows), k, filters, allowed), exact)
+        return Answer(items, view.intent, self._shortage(len(rows), k, filters, allowed, len(bought)), exact)
 
     def history_of(self, user: str) -> EventLog:
         """The stored events of one shopper, as a log of one user.
@@ -154,12 +155,16 @@ class Engine:
         past = slice(0, int(requests.stop[0]))
         return requests.log.item[past][np.isin(requests.log.kind[past], _TAKEN)]
 
-    def _shortage(self, found: int, k: int, filters: Filters | None, allowed: NDArray[np.bool_] | None) -> str:
+    def _shortage(
+        self, found: int, k: int, filters: Filters | None, allowed: NDArray[np.bool_] | None, n_bought: int
+    ) -> str:
         if found >= k:
             return ""
         left = self.index.n_items if allowed is None else int(allowed.sum())
         said = filters.describe() if filters else ""
-        return f"{k} items were asked for, {left} are left" + (f" by {said}" if said else " in this catalogue")
+        where = f" by {said}" if said else " in this catalogue"
+        hidden = " without what was bought before" if n_bought else ""
+        return f"{k} items were asked for, {left} are left{where}{hidden}"
 
 
 def make_engine(

