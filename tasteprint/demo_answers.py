@@ -17,6 +17,7 @@ from .demo_story import Question, Row, Suggestion, WarmStep
 from .profiling.errors import ShopError
 from .profiling.log import EventLog
 from .retrieval.engine import Engine, one_user
+from .retrieval.filters import Filters
 from .retrieval.ranking import Recommendation
 
 VAGUE: tuple[str, ...] = (
@@ -84,20 +85,20 @@ def personal(engine: Engine, user: str, query: str, now_s: float, note: Note, *,
     place: dict[str, int] = {}
     for item in plain:
         place.setdefault(name_of(item.title), len(place) + 1)
-    mine = engine.answer(user=user, query=query, now_s=now_s, k=5 * k).items
+    mine = engine.answer(user=user, query=query, now_s=now_s, k=12 * k).items
     return tuple(_rows(mine, place, note)[:k])
 
 
 def warming(
     engine: Engine, row: int, note: Note, *, after: Sequence[int] = (0, 1, 3, 10), k: int = 5
 ) -> tuple[WarmStep, ...]:
-    """What a shopper gets after their first few events, and which of it they took later."""
+    """What is new to a shopper and recommended after their first few events, and which of it they took later."""
     whole = one_user(engine.log, row)
     steps, before = [], 0
     for seen in sorted({min(n, len(whole)) for n in after}):
         history = first_events(whole, seen)
         now_s = float(whole.at_s[max(seen - 1, 0)]) + 1.0
-        items = engine.answer(history=history, now_s=now_s, k=6 * k).items
+        items = engine.answer(history=history, now_s=now_s, k=30 * k, filters=Filters(exclude_bought=True)).items
         later = set(whole.item_ids[whole.item[seen:]].tolist())
         latest = [engine.titles[str(i)] for i in whole.item_ids[whole.item[before:seen]]]
         shown = _distinct(items)[:k]

@@ -75,7 +75,10 @@ def _ends(
     centred = shares[:, common] - shares[:, common].mean(axis=0)
     scale = np.maximum(np.linalg.norm(centred, axis=0)[:, None] * np.linalg.norm(place, axis=0), 1e-12)
     correlation = centred.T @ (place - place.mean(axis=0)) / scale  # (n_common, 2)
-    ends = [int(pick(correlation[:, axis])) for axis in (0, 1) for pick in (np.argmin, np.argmax)]
+    ends: list[int] = []
+    for axis, sign in ((0, -1), (0, 1), (1, -1), (1, 1)):
+        order = np.argsort(-sign * correlation[:, axis], kind="stable")
+        ends.append(next((int(k) for k in order if k not in ends), int(order[0])))  # no name at two ends
     left, right, bottom, top = (names[common[k]] for k in ends)
     return (left, right, bottom, top)
 

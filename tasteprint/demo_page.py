@@ -168,7 +168,7 @@ def _map(story: Story) -> str:
 def _warming(story: Story) -> str:
     said = (
         f"A real shopper with {story.newcomer_events:,} events in all, met again from the start: what they would have "
-        "been shown after their first few. Ticked items are ones they did take later."
+        "been shown after their first few, without what they had already. Ticked items are ones they took later."
     )
     caution = (
         "What is popular and what follows what was counted over the whole log, this shopper’s own part of it included; "

@@ -15,7 +15,7 @@ from .demo_story import Line, Timeline
 from .profiling.describe import describe
 from .profiling.errors import ShopError
 from .profiling.interest import decay
-from .profiling.interest_batch import event_weights
+from .profiling.interest_batch import event_weights, interests
 from .profiling.log import EventLog, Requests
 from .profiling.profile import Profile
 from .profiling.profile_build import build_profile
@@ -30,11 +30,11 @@ _MOST_COMPARED = 1500
 
 @dataclass(frozen=True, eq=False)
 class Tastes:
-    """Long-term taste of the shoppers of a log at one time.
+    """What the shoppers of a log hold at one time, in the space of the encoder.
 
     Attributes:
         rows: their rows in the log, (n,)
-        vectors: unit taste vectors, (n, d)
+        vectors: mean meaning of what they took, old events counting less, (n, d)
     """
 
     rows: NDArray[np.int64]
@@ -47,14 +47,16 @@ def tastes(opened: Workspace, *, most: int = 4000) -> Tastes:
     rows = np.flatnonzero(np.diff(log.user_start) > 0)
     rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)] if len(rows) else rows
     requests = Requests(log, log.user_start[rows], log.user_start[rows + 1], np.full(len(rows), opened.last_s + 1.0))
-    return Tastes(rows, opened.engine.recommender.space.shoppers(requests)["taste_long"])
+    space = opened.engine.recommender.space
+    totals, weights = interests(requests, space.items["meaning"], space.long_half_life_s)
+    return Tastes(rows, (totals / np.maximum(weights, 1e-9)[:, None]).astype(np.float32))
 
 
 def far_apart(log: EventLog, found: Tastes) -> tuple[int, int]:
-    """Rows of two shoppers with long histories whose tastes differ most.
+    """Rows of two shoppers with long histories who are farthest apart on the map of tastes.
 
-    Long is the upper third by number of events without its last twentieth, so that nobody is a wholesaler. Differ is
-    the distance along the directions in which shoppers differ at all: the first ten principal components.
+    Long is the upper third by number of events without its last twentieth, so that nobody is a wholesaler; of these the
+    half that takes more different items, so that nobody is a habit. The map is the first two principal components.
 
     Raises:
         ShopError: fewer than two shoppers.
@@ -66,11 +68,13 @@ def far_apart(log: EventLog, found: Tastes) -> tuple[int, int]:
     counts = np.diff(log.user_start)[found.rows]
     order = np.argsort(counts, kind="stable")
     first = min(len(order) * 2 // 3, len(order) - 2)
-    long = np.sort(order[first : max(len(order) - len(order) // 20, first + 2)])
+    long = order[first : max(len(order) - len(order) // 20, first + 2)]
+    kinds = np.asarray([len(np.unique(log.item[log.user_start[r] : log.user_start[r + 1]])) for r in found.rows[long]])
+    long = np.sort(long[np.argsort(-kinds, kind="stable")[: max(len(long) // 2, 2)]])
     long = long[np.linspace(0, len(long) - 1, min(_MOST_COMPARED, len(long))).astype(np.int64)]
     centred = found.vectors.astype(np.float64) - found.vectors.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:10]
-    place = centred[long] @ axes.T  # (n_long, 10)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    place = centred[long] @ axes.T  # (n_long, 2)
     squares = (place**2).sum(axis=1)
     distance = squares[:, None] + squares[None, :] - 2 * place @ place.T
     a, b = np.unravel_index(int(np.argmax(distance)), distance.shape)
