@@ -76,7 +76,7 @@ class EncoderConfig(BaseModel):
         default=None, ge=4, le=8192, description="tokens kept of a text; null = what the checkpoint says"
     )
     precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="arithmetic; bf16 is about 1.8 x faster where supported"
+        default="fp32", description="arithmetic; bf16 is faster where the processor has it, much slower elsewhere"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto = the GPU if there is one")
     batch_tokens: int | None = Field(
