@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from ..profiling.encoder import Encoder
 from ..profiling.errors import ConfigError, ShopError
 from ..profiling.shop import Shop
-from ..retrieval.scorer import TrainingSet
+from ..retrieval.scorer import Chooser, TrainingSet
 from .methods import BEHAVIOUR, METHODS, SEARCH, Method, Resources, chosen_methods
 from .rank import SLICE_KEYS, catalogue_means, mean, measure, rank, slice_means
 from .ranking import TopK
@@ -182,8 +182,9 @@ class _Bench:
             per_slice=_mean_slices([r.per_slice for r in rounds]),
             fit_s=float(np.mean([r.fit_s for r in rounds])),
             rank_s=float(np.mean([r.rank_s for r in rounds])),
-            settings=config.model_dump(mode="json"),
+            settings=rounds[0].settings or config.model_dump(mode="json"),
             tuned=tuned,
+            chosen=bool(rounds[0].settings),
             shown=rounds[0].shown,
         )
 
@@ -226,6 +227,7 @@ class _Bench:
             per_slice=slice_means(values, ranked, split),
             fit_s=fitted - began,
             rank_s=done - fitted,
+            settings=dict(scorer.chosen()) if isinstance(scorer, Chooser) else {},
             shown=_shown(ranked.best, split),
         )
 

@@ -37,6 +37,7 @@ class Run:
         fit_s, rank_s: seconds to fit and to rank all requests, mean over seeds
         settings: the options it ran with
         tuned: how they were chosen where they were tuned, else None
+        chosen: whether the method chose them itself, on validation where there was any
         shown: ids of the first ten items of the first `EXAMPLES` requests, for reports
     """
 
@@ -48,6 +49,7 @@ class Run:
     spread: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     tuned: Mapping[str, Any] | None = None
+    chosen: bool = False
     shown: tuple[tuple[str, ...], ...] = ()
 
 
@@ -190,8 +192,10 @@ def _cells(run: Run, columns: tuple[str, ...]) -> list[str]:
 
 
 def _how(run: Run) -> list[str]:
+    """Seconds, and the settings with how they came about."""
     settings = ", ".join(f"{key} {value}" for key, value in run.settings.items()) or "none"
-    return [f"{run.fit_s:.1f}", f"{run.rank_s:.1f}", ("tuned: " if run.tuned else "reference: ") + settings]
+    origin = "tuned" if run.tuned else "chosen on valid" if run.chosen else "reference"
+    return [f"{run.fit_s:.1f}", f"{run.rank_s:.1f}", f"{origin}: {settings}"]
 
 
 def _slice_table(results: Results, names: list[str], key: str) -> str:

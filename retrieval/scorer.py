@@ -6,8 +6,9 @@ and the fusion never ask which is which.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -38,4 +39,13 @@ class Scorer(Protocol):
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Scores, (n_requests, n_items) float32; higher is better, finite, 0 where nothing is known."""
+        ...
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """A fitted method that chose settings itself and can say which."""
+
+    def chosen(self) -> Mapping[str, Any]:
+        """What was chosen, as JSON values by name."""
         ...
