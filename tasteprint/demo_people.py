@@ -109,7 +109,7 @@ def timeline(log: EventLog, yardsticks: Yardsticks, row: int, profile: Profile, 
     """How much of a shopper's interest each of their first tags had, over the time of the log."""
     begin, end = float(log.at_s.min()), float(log.at_s.max())
     half_life_s = max(min(30 * DAY_S, (end - begin) / 6), DAY_S)
-    moments = np.linspace(begin, end, _MOMENTS + 1)[1:]
+    moments = np.linspace(begin, end, _MOMENTS + 1)[1 + _MOMENTS // 12 :]  # a first basket alone would be all there is
     mine = slice(int(log.user_start[row]), int(log.user_start[row + 1]))
     weight = np.maximum(event_weights(log)[mine], 0.0)
     age = moments[:, None] - log.at_s[mine][None, :]

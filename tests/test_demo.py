@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from tasteprint.commands.demo import demo
-from tasteprint.config import Settings
+from tasteprint.config import Settings, load_settings
 from tasteprint.demo import INSTALL, Demo, as_built, run_demo
 from tasteprint.demo_answers import choose_query, first_events, name_of
 from tasteprint.demo_map import taste_map
@@ -221,6 +221,11 @@ def test_names_cannot_break_the_page(made: Demo) -> None:
     shopper = made.story.pair[0].model_copy(update={"user_id": "<script>", "summary": ("<b>&",), "tags": ("<i>",)})
     html = story_html(made.story.model_copy(update={"pair": (shopper, shopper), "shop": "<u>"}))
     assert not re.search(r"<(script|i|u)>", html)
+
+
+def test_the_committed_settings_are_the_demo_s_own() -> None:
+    loaded = load_settings(Path(__file__).parents[1] / "configs" / "demo.toml", environ={})
+    assert loaded.settings == Settings()
 
 
 def test_the_command(made: Demo, folder: Path) -> None:

@@ -138,7 +138,8 @@ def _step(step: WarmStep) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, title=Text(f"after {step.seen} events", style="bold"), title_justify="left")
+    head = "Nothing seen yet" if not step.seen else f"After {step.seen} event" + ("s" if step.seen > 1 else "")
+    table = Table(box=None, pad_edge=False, title=Text(head, style="bold"), title_justify="left")
     table.add_column("")
     for item in step.items:
         text = Text(("✓ " if item.taken_later else "") + item.title)

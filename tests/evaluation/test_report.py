@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from tasteprint.commands.evaluate import evaluate as command
 from tasteprint.evaluation.harness import Options, evaluate
 from tasteprint.evaluation.report import intervals, report_html, verdict, write_report
 from tasteprint.evaluation.report_plots import axis_step
 from tasteprint.evaluation.results import Results, as_json, per_request
 from tasteprint.profiling.errors import ArtefactError
+from tasteprint.profiling.shop import write_shop
 from tasteprint.profiling.tiny import tiny_shop
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "rect", "line", "circle", "path", "polyline", "polygon"}
@@ -133,6 +137,17 @@ def test_axis_covers_and_is_short(highest: float) -> None:
     assert top >= highest - 1e-12
     assert top - step < highest + 1e-12
     assert 2 <= round(top / step) <= 8
+
+
+def test_evaluate_writes_it_beside_the_json(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    write_shop(tiny_shop(), tmp_path / "shop")
+    words = [tmp_path / "shop", "-p", "time_split", "-m", "popular,own-most-bought", "-o", tmp_path / "out"]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert f"{told['methods']['popular']['mrr@10']:.4f}" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_folder_that_cannot_be(results: Results, tmp_path: Path) -> None:
