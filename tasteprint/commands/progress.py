@@ -33,7 +33,11 @@ def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
                 running[what] = int(bar.add_task(what, total=total or None))
             bar.update(running[what], completed=done, total=total or None)
 
-        yield say
+        try:
+            yield say
+        except BaseException:
+            bar.live.transient = True  # what went wrong is said by the error alone
+            raise
         for task in running.values():
             size = bar.tasks[task].total or 1
             bar.update(task, total=size, completed=size)
