@@ -231,7 +231,8 @@ def _learn(
     """Settings and weights from the shop's own validation requests: events, and judged queries where there are any."""
     config = TasteprintConfig(recommender=settings)
     weights = default_weights(TrainingSet(_log(shop), shop.items, None, 0.0)) if shop.items is not None else {}
-    best, single = float("nan"), {}
+    best = float("nan")
+    single: dict[str, float] = {}
     protocols = ["time_split" if shop.meta.get("absolute_time") else "leave_one_out", "search_full"]
     for protocol in protocols:
         try:

@@ -11,7 +11,15 @@ from contextlib import contextmanager
 def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A function to call with (what is being done, how much is done, of how much or 0); draws on stderr."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     console = Console(file=sys.stderr, quiet=quiet)
     columns = (
@@ -22,7 +30,7 @@ def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        running: dict[str, int] = {}
+        running: dict[str, TaskID] = {}
 
         def say(what: str, done: int, total: int) -> None:
             if what not in running:
@@ -30,7 +38,7 @@ def steps(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
                     size = bar.tasks[task].total or 1
                     bar.update(task, total=size, completed=size)
                     bar.stop_task(task)
-                running[what] = int(bar.add_task(what, total=total or None))
+                running[what] = bar.add_task(what, total=total or None)
             bar.update(running[what], completed=done, total=total or None)
 
         try:
