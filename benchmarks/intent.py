@@ -5,7 +5,8 @@ Usage: python benchmarks/intent.py SHOPS [--parts confidence category brand spec
 
 SHOPS is the folder that holds the shops. Which shop serves which part follows from its tables: judged queries of the
 valid split for ``confidence`` and (train too) ``specificity``, a category column for ``category``, a brand column for
-``brand``. Catalogues above 12,000 items are sampled, except for ``speed``. No query of a test split is read.
+``brand``. Catalogues above 12,000 items (titles for ``category``) are sampled, except for ``speed``. No query of a test
+split is read.
 
 - ``confidence``: area under the ROC curve of confidence, queries of the shop against texts that ask it for nothing:
   their own letters shuffled, labelled sentences of shops without items, titles of other shops
@@ -106,7 +107,8 @@ def category(shops: list[Shop], encoder: Encoder, rng: np.random.Generator) -> I
         if not has(shop, "category"):
             continue
         items = shop.items[shop.items["category"].notna()]
-        items = sampled(items)
+        some_titles = rng.permutation(items["title"].unique())[:MOST_ITEMS]
+        items = items[items["title"].isin(set(some_titles))].reset_index(drop=True)
         titles = items["title"].unique()
         out = items["title"].isin(set(rng.permutation(titles)[: len(titles) // 5])).to_numpy()
         train = items[~out].reset_index(drop=True)
@@ -170,10 +172,12 @@ def specificity(shops: list[Shop], encoder: Encoder, rng: np.random.Generator) -
             relevant = good.groupby("query")["item_id"].unique()
             relevant = relevant[relevant.map(len) >= 5]
             relevant = relevant.sample(min(MOST_TEXTS, len(relevant)), random_state=0)
-            alike = []
-            for ids in relevant:
-                near = encoder.encode(title[ids].tolist())
-                alike.append(float(((near @ near.T).sum() - len(ids)) / (len(ids) * (len(ids) - 1))))
+            near = encoder.encode([title[one] for ids in relevant for one in ids])
+            alike, first = [], 0
+            for n in map(len, relevant):
+                some_near = near[first : first + n]
+                alike.append(float(((some_near @ some_near.T).sum() - n) / (n * (n - 1))))
+                first += n
             found = ask(model, encoder, relevant.index.tolist())
             score = np.asarray([i.specificity for i in found])
             n = np.asarray([len(i.text.split()) for i in found])
