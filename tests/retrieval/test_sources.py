@@ -81,6 +81,13 @@ def test_repeat_scores_by_hand(train) -> None:
     np.testing.assert_allclose(model.scores(requests)[0], model.item_factor * [0.5 + 1.0, 0.5, 0, 0], rtol=1e-6)
 
 
+def test_what_was_disliked_is_not_offered_as_a_repeat(make_log, make_items, make_requests) -> None:
+    log = make_log([("a", 0, 0, {"kind": "review", "rating": 1.0}), ("a", 1, 0), ("a", 1, 1)], 3)
+    train = TrainingSet(log, make_items(["x", "y", "z"]), None, 2e9)
+    assert fit_repeat(train).scores(make_requests(log))[0].astype(bool).tolist() == [False, True, False]
+    assert fit_own_most_bought(train).scores(make_requests(log))[0].round().tolist() == [0.0, 2.0, 0.0]
+
+
 def test_nothing_ever_repeats(make_log, make_items) -> None:
     log = make_log([("a", 0, 0), ("b", 1, 0)], 2)
     model = fit_repeat(TrainingSet(log, make_items(["x", "y"]), None, 2e9), RepeatConfig(shrinkage=0))
