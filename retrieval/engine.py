@@ -134,10 +134,15 @@ class Engine:
         if log.n_users > 1:
             raise ConfigError(f"history must be of one shopper, got {log.n_users}; cut it with one_user")
         stop = int(np.searchsorted(log.at_s, now_s, side="right"))  # what lies in the future is not known yet
-        texts = (query,) if query is not None and query.strip() else ()
+        texts = (self._words_of(query),) if query is not None and query.strip() else ()
         if texts and self.recommender.encoder is None:
             raise ConfigError("query: this engine has no encoder; rebuild the workspace with one")
         return Requests(log, np.array([0]), np.array([stop]), np.array([now_s], dtype=np.float64), texts)
+
+    def _words_of(self, query: str) -> str:
+        """The query without its price words ("lamp under 50" means a lamp), unless nothing else is there."""
+        plain = query if self.intent_model is None else self.intent_model.plain([query])[0]
+        return plain if plain.strip() else query
 
     def _intent(self, query: str | None, requests: Requests) -> tuple[Intent | None, NDArray[np.float32] | None]:
         if not requests.texts or self.recommender.encoder is None:
@@ -145,7 +150,7 @@ class Engine:
         vector = self.recommender.encoder.encode(requests.texts, kind="query")
         if self.intent_model is None:
             return None, vector
-        return self.intent_model.infer(requests.texts, vector)[0], vector
+        return self.intent_model.infer([str(query)], vector)[0], vector
 
     def _left_out(self, filters: Filters | None, requests: Requests) -> NDArray[np.integer]:
         wanted = None if filters is None else filters.exclude_bought

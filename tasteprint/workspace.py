@@ -24,7 +24,7 @@ from .profiling.artefact import Artefact, read_artefact, write_artefact
 from .profiling.embeddings import Embeddings, embed_items
 from .profiling.encoder import Encoder, open_encoder
 from .profiling.errors import ArtefactError, ShopError, WorkspaceError
-from .profiling.intent import IntentModel, fit_intent, intent_from_state
+from .profiling.intent import IntentConfig, IntentModel, fit_intent, intent_from_state
 from .profiling.log import KINDS, EventLog, event_log
 from .profiling.shop import Shop, read_shop
 from .profiling.yardsticks import Yardsticks, fit_yardsticks
@@ -119,7 +119,7 @@ def build_workspace(
     )
     tell("Reading intents off the catalogue", 0, 0)
     rng = np.random.default_rng(seed)
-    intent = fit_intent(shop.items, embeddings.vectors, settings.intent, rng=rng, encoder=encoder)
+    intent = fit_intent(shop.items, embeddings.vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
     log = _log(shop)
     learned = _learn(shop, embeddings, encoder, settings.recommender, rng, tell)
     tell("Fitting the recommender", 0, 0)
@@ -249,6 +249,14 @@ def _learn(
         if protocol != "search_full":
             best, config = learned.ndcg, TasteprintConfig(recommender=learned.recommender)
     return Learned(config.recommender, weights, best, single)
+
+
+def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:
+    """The intent settings with the shop's currency, unless they name one."""
+    if config.facets.currency is not None:
+        return config
+    facets = config.facets.model_copy(update={"currency": shop.meta.get("currency")})
+    return config.model_copy(update={"facets": facets})
 
 
 def _log(shop: Shop) -> EventLog:
