@@ -37,7 +37,7 @@ class Run:
         fit_s, rank_s: seconds to fit and to rank all requests, mean over seeds
         settings: the options it ran with
         tuned: how they were chosen where they were tuned, else None
-        chosen: whether the method chose them itself, on validation where there was any
+        chosen: whether the method chose them itself: on validation, or its defaults where there is none
         shown: ids of the first ten items of the first `EXAMPLES` requests, for reports
     """
 
@@ -194,7 +194,7 @@ def _cells(run: Run, columns: tuple[str, ...]) -> list[str]:
 def _how(run: Run) -> list[str]:
     """Seconds, and the settings with how they came about."""
     settings = ", ".join(f"{key} {value}" for key, value in run.settings.items()) or "none"
-    origin = "tuned" if run.tuned else "chosen on valid" if run.chosen else "reference"
+    origin = "tuned" if run.tuned else "chosen" if run.chosen else "reference"
     return [f"{run.fit_s:.1f}", f"{run.rank_s:.1f}", f"{origin}: {settings}"]
 
 

@@ -144,8 +144,8 @@ def event_log(
 
     Events without an item (searches) are not part of it. ``rating_scale`` is ``"0/1"`` for thumbs,
     anything else means 1 to 5 stars; a rated event weighs its kind's weight times ``(rating - middle) / half range``,
-    at least .1 in size for a positive one so that three stars still count as contact. A line with a negative quantity is
-    a return and weighs against its item.
+    at least .1 in size for a positive one so that three stars still count as contact. A line with a negative quantity
+    is a return and weighs against its item.
 
     Raises:
         ShopError: an event names an item that is not in ``item_ids``, or a kind that is not in `KINDS`; or an item id

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from .config import Settings
-from .demo_answers import choose_query, notes, personal, question, warming
+from .demo_answers import choose_query, discovering, notes, personal, question, warming
 from .demo_map import taste_map
 from .demo_people import far_apart, in_words, newcomer, portrait, tastes, timeline
 from .demo_story import Shopper, Story
@@ -144,7 +144,7 @@ def tell_story(shop: Shop, opened: Workspace, tell: Say) -> Story:
     Raises:
         ShopError: the shop has no events or fewer than two shoppers.
     """
-    engine, log, now_s = opened.engine, opened.engine.log, opened.last_s + 1.0
+    engine, log, now_s = discovering(opened.engine), opened.engine.log, opened.last_s + 1.0
     if not len(log):
         raise ShopError(f"shop {shop.name!r} has no events; the demo shows shoppers, give a shop that has some")
     tell("Choosing two shoppers", 0, 0)

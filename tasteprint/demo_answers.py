@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from .demo_story import Question, Row, Suggestion, WarmStep
+from .profiling.blocks import PART_BLOCK
 from .profiling.errors import ShopError
 from .profiling.log import EventLog
 from .retrieval.engine import Engine, one_user
 from .retrieval.filters import Filters
 from .retrieval.ranking import Recommendation
+from .retrieval.recommender import SEARCH_PARTS
 
 VAGUE: tuple[str, ...] = (
     "snack",
@@ -34,7 +37,17 @@ VAGUE: tuple[str, ...] = (
 )
 """Queries that leave open what is wanted; which of them a catalogue can answer is read by its own intent model."""
 
+DISCOVERY = {"taste_long": 0.5, "taste_short": 0.2, "behaviour": 0.5, "popular": 0.05, "recent_popular": 0.05}
+"""Weights of the personal parts in the demo, where a shop has them.
+
+A build learns weights by predicting the next basket, where buying the same again rules. What a shopper means by a vague
+word, and what is new to them, no shop has judged; there the parts that carry over to other items must speak.
+"""
+PERSONALISATION = 1.2
+"""How much they count under a wholly vague query."""
+
 _DEPTH = 400
+_DEEP = 3000  # a newcomer's likes are many sizes of few names
 _SIZE = re.compile(r",\s*[\w\s./~-]*\d[\w\s./~-]*$")
 
 Note = Callable[[str], str]
@@ -48,6 +61,14 @@ def name_of(title: str) -> str:
     ('Kids cereal (cold cereal)', 'Mug, blue')
     """
     return _SIZE.sub("", title) or title
+
+
+def discovering(engine: Engine) -> Engine:
+    """The same engine with the demo's weights of personal parts; the words of a query count as they did."""
+    model = engine.recommender
+    words = {name: weight for name, weight in model.weights.items() if name in SEARCH_PARTS}
+    weights = words | {n: w for n, w in DISCOVERY.items() if n in PART_BLOCK or n in model.sources}
+    return replace(engine, recommender=replace(model, weights=weights, personalisation=PERSONALISATION))
 
 
 def choose_query(engine: Engine, users: tuple[str, str], now_s: float, words: Sequence[str] = VAGUE) -> str:
@@ -85,29 +106,35 @@ def personal(engine: Engine, user: str, query: str, now_s: float, note: Note, *,
     place: dict[str, int] = {}
     for item in plain:
         place.setdefault(name_of(item.title), len(place) + 1)
-    mine = engine.answer(user=user, query=query, now_s=now_s, k=12 * k).items
+    mine = engine.answer(user=user, query=query, now_s=now_s, k=_DEPTH).items
     return tuple(_rows(mine, place, note)[:k])
 
 
 def warming(
     engine: Engine, row: int, note: Note, *, after: Sequence[int] = (0, 1, 3, 10), k: int = 5
 ) -> tuple[WarmStep, ...]:
-    """What is new to a shopper and recommended after their first few events, and which of it they took later."""
+    """What is new to a shopper and recommended after their first few events, and which of it they took later.
+
+    New is what has another name than anything they took; taken is something of that name.
+    """
     whole = one_user(engine.log, row)
     steps, before = [], 0
     for seen in sorted({min(n, len(whole)) for n in after}):
         history = first_events(whole, seen)
         now_s = float(whole.at_s[max(seen - 1, 0)]) + 1.0
-        items = engine.answer(history=history, now_s=now_s, k=30 * k, filters=Filters(exclude_bought=True)).items
-        later = set(whole.item_ids[whole.item[seen:]].tolist())
+        items = engine.answer(history=history, now_s=now_s, k=_DEEP, filters=Filters(exclude_bought=True)).items
+        names = [name_of(engine.titles[str(i)]) for i in whole.item_ids[whole.item]]
+        later, had = set(names[seen:]), set(names[:seen])
         latest = [engine.titles[str(i)] for i in whole.item_ids[whole.item[before:seen]]]
-        shown = _distinct(items)[:k]
+        shown = [item for item in _distinct(items) if name_of(item.title) not in had][:k]
         steps.append(
             WarmStep(
                 seen=seen,
                 latest=tuple(latest),
                 items=tuple(
-                    Suggestion(title=i.title, note=note(i.item_id), reason=i.sentence, taken_later=i.item_id in later)
+                    Suggestion(
+                        title=i.title, note=note(i.item_id), reason=i.sentence, taken_later=name_of(i.title) in later
+                    )
                     for i in shown
                 ),
             )

@@ -112,7 +112,8 @@ def _answers(story: Story) -> str:
     legend = (
         "Arrows tell how far an item moved from its place in plain search. The percentages are each reason’s share of "
         "what speaks for the item; they are the addends of its score, not a guess afterwards. Lists show the best "
-        "item of each name."
+        "item of each name. Nobody judged personal searches here to learn weights from, so taste and behaviour have the "
+        "demo’s own weights."
     )
     return f'{read}<div class="trio">{"".join(columns)}</div><p class="note">{legend}</p>'
 
@@ -168,7 +169,7 @@ def _map(story: Story) -> str:
 def _warming(story: Story) -> str:
     said = (
         f"A real shopper with {story.newcomer_events:,} events in all, met again from the start: what they would have "
-        "been shown after their first few, without what they had already. Ticked items are ones they took later."
+        "been shown after their first few, without what they had already. Ticked: they took that later."
     )
     caution = (
         "What is popular and what follows what was counted over the whole log, this shopper’s own part of it included; "

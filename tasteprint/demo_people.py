@@ -18,7 +18,7 @@ from .profiling.interest import decay
 from .profiling.interest_batch import event_weights, interests
 from .profiling.log import EventLog, Requests
 from .profiling.profile import Profile
-from .profiling.profile_build import build_profile
+from .profiling.profile_build import build_profile, known_attributes
 from .profiling.shop import Shop
 from .profiling.yardsticks import Yardsticks
 from .workspace import Workspace
@@ -82,7 +82,7 @@ def far_apart(log: EventLog, found: Tastes) -> tuple[int, int]:
 
 
 def newcomer(log: EventLog, *, least: int = 11, besides: tuple[int, ...] = ()) -> int:
-    """Row of an ordinary shopper to meet event by event: of those with ``least`` events, at the lower quartile."""
+    """Row of an ordinary shopper to meet event by event: of those with ``least`` events, the one in the middle."""
     counts = np.diff(log.user_start)
     rows = np.setdiff1d(np.flatnonzero(counts >= least), besides)
     if not len(rows):
@@ -90,14 +90,14 @@ def newcomer(log: EventLog, *, least: int = 11, besides: tuple[int, ...] = ()) -
     if not len(rows):
         rows = np.flatnonzero(counts > 0)[-1:]
     order = rows[np.argsort(counts[rows], kind="stable")]
-    return int(order[len(order) // 4])
+    return int(order[len(order) // 2])
 
 
 def portrait(shop: Shop, log: EventLog, yardsticks: Yardsticks, row: int, now_s: float) -> Profile:
     """Profile of one shopper, from their own rows of the shop's tables."""
     user, events = str(log.user_ids[row]), shop.table("events")
     mine = events[events["user_id"] == user]
-    return build_profile(user, mine, yardsticks, at_s=now_s, attributes=_attributes(shop, user))
+    return build_profile(user, mine, yardsticks, at_s=now_s, attributes=known_attributes(shop.users, user))
 
 
 def in_words(profile: Profile) -> tuple[str, ...]:
@@ -123,11 +123,3 @@ def timeline(log: EventLog, yardsticks: Yardsticks, row: int, profile: Profile, 
         lines.append(Line(name=name, share=tuple(round(float(s), 4) for s in share)))
     days = moments.astype("datetime64[s]").astype("datetime64[D]").astype(str)
     return Timeline(days=tuple(days.tolist()), half_life_days=half_life_s / DAY_S, lines=tuple(lines))
-
-
-def _attributes(shop: Shop, user: str) -> dict[str, str]:
-    """Known attributes of a shopper, as text."""
-    if shop.users is None:
-        return {}
-    found = shop.users[shop.users["user_id"] == user].drop(columns="user_id")
-    return {str(k): str(v) for k, v in found.iloc[0].items() if isinstance(v, str) and v} if len(found) else {}

@@ -67,7 +67,7 @@ class Suggestion(_Noun):
     title: str
     note: str = ""
     reason: str
-    taken_later: bool = Field(description="whether they took it at some later time")
+    taken_later: bool = Field(description="whether they took something of that name later")
 
 
 class WarmStep(_Noun):

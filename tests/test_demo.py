@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from tasteprint.commands.demo import demo
 from tasteprint.config import Settings, load_settings
 from tasteprint.demo import INSTALL, Demo, as_built, run_demo
-from tasteprint.demo_answers import choose_query, first_events, name_of
+from tasteprint.demo_answers import DISCOVERY, choose_query, discovering, first_events, name_of
 from tasteprint.demo_map import taste_map
 from tasteprint.demo_page import story_html
 from tasteprint.demo_people import Tastes, far_apart, newcomer, tastes
@@ -169,6 +169,15 @@ def test_ranks_and_moves_are_those_of_the_engine(made: Demo, opened: Workspace) 
         assert [row.rank for row in shopper.results] == list(range(1, len(shopper.results) + 1))
         for row in shopper.results:
             assert row.plain_rank == names.index(name_of(row.title)) + 1
+
+
+def test_answers_rank_by_the_demo_s_engine(made: Demo, opened: Workspace) -> None:
+    engine, query, now_s = discovering(opened.engine), made.story.question.text, opened.last_s + 1.0
+    assert set(engine.recommender.weights) - {"meaning", "bm25"} <= set(DISCOVERY)
+    for shopper in made.story.pair:
+        items = engine.answer(user=shopper.user_id, query=query, now_s=now_s, k=400, explain=False).items
+        names = list(dict.fromkeys(name_of(item.title) for item in items))
+        assert [name_of(row.title) for row in shopper.results] == names[: len(shopper.results)]
 
 
 def test_the_query_divides_most(opened: Workspace, made: Demo) -> None:

@@ -29,7 +29,7 @@ def profile(
       tasteprint profile 1228 -w work/grocery --at 2017-06-01T00:00 --json
     """
     from ..profiling.errors import UnknownIdError
-    from ..profiling.profile_build import build_profile
+    from ..profiling.profile_build import build_profile, known_attributes
     from ..profiling.shop import read_shop
     from ..workspace import open_workspace, shop_yardsticks
 
@@ -49,21 +49,12 @@ def profile(
             mine,
             yardsticks,
             at_s=moment(at, opened.last_s + 1.0),
-            attributes=None if shop.users is None else known_attributes(shop.users, user),
+            attributes=known_attributes(shop.users, user),
         )
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
     else:
         _show(found)
-
-
-def known_attributes(users: object, user: str) -> dict[str, str]:
-    """The attributes a shop knows of a shopper, as text."""
-    import pandas as pd
-
-    table = pd.DataFrame(users)
-    rows = table[table["user_id"] == user].drop(columns="user_id")
-    return {} if not len(rows) else {str(k): str(v) for k, v in rows.iloc[0].items() if pd.notna(v)}
 
 
 def _show(found: Profile) -> None:

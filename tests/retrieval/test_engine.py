@@ -159,24 +159,28 @@ def test_stopping_early_is_exact(kind, random_shop, monkeypatch: pytest.MonkeyPa
     assert early > 3  # else this test would not test what it says
 
 
+class FirstAxis:
+    """An encoder for which every text is the first axis."""
+
+    dim, stamp = 2, ENCODER.stamp
+
+    def encode(self, texts, kind="item"):
+        return np.tile(np.float32([[1.0, 0.0]]), (len(texts), 1))
+
+
 def test_half_precision_lists_do_not_change_the_order(random_shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scores closer than fp16 can tell: the proof must allow for it."""
-    train = random_shop(4000, 3, 20)
-    rng = np.random.default_rng(0)
-    one = rng.standard_normal(24)
-    vectors = (one / np.linalg.norm(one) + 2e-5 * rng.standard_normal((4000, 24))).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    engine = make_engine(
-        fit_recommender(replace(train, vectors=vectors), weights={"meaning": 1.0}, encoder=ENCODER),
-        train.items,
-        train.log,
-        kind="flat-fp16",
-    )
-    monkeypatch.setattr(view_module, "_FIRST", 40)
-    cosine = vectors @ ENCODER.encode(["word1"], "query")[0]
-    answer = engine.search("word1", now_s=now(engine), k=30)
-    rows = [engine.facts.row(item.item_id) for item in answer.items]
-    np.testing.assert_allclose(cosine[rows], np.sort(cosine)[::-1][:30], atol=3e-7)
+    """Two items that fp16 cannot tell apart at the end of the list, the better one outside: the proof must see it."""
+    train = random_shop(200, 3, 20)
+    step = 2.0**-11  # fp16 below 1
+    axis = np.full(200, 0.5, dtype=np.float32)
+    axis[:19], axis[19], axis[20] = 1.0, 0.75 + 0.3 * step, 0.75 + 0.4 * step
+    vectors = np.stack([axis, np.zeros(200, np.float32)], axis=1)
+    assert len(set(vectors[19:21, 0].astype(np.float16).tolist())) == 1
+    model = fit_recommender(replace(train, vectors=vectors), weights={"meaning": 1.0}, encoder=FirstAxis())
+    engine = make_engine(model, train.items, train.log, kind="flat-fp16")
+    monkeypatch.setattr(view_module, "_FIRST", 20)
+    answer = engine.search("anything", now_s=now(engine), k=20)
+    assert answer.items[19].item_id == "i00020"
 
 
 def test_equal_scores_come_in_the_order_of_the_catalogue(random_shop) -> None:
