@@ -112,8 +112,8 @@ def _answers(story: Story) -> str:
     legend = (
         "Arrows tell how far an item moved from its place in plain search. The percentages are each reason’s share of "
         "what speaks for the item; they are the addends of its score, not a guess afterwards. Lists show the best "
-        "item of each name. Nobody judged personal searches here to learn weights from, so taste and behaviour have the "
-        "demo’s own weights."
+        "item of each name. Nobody judged personal searches here to learn weights from, so taste and behaviour have "
+        "the demo’s own weights."
     )
     return f'{read}<div class="trio">{"".join(columns)}</div><p class="note">{legend}</p>'
 
