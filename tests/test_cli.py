@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,21 @@ def test_the_help_in_a_process_of_its_own_loads_nothing_heavy() -> None:
     assert "Usage: tasteprint" in done.stdout
     assert "code 0" in done.stdout
     assert "heavy []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"), [(["-c", "import tasteprint"], 0.3), (["-m", "tasteprint.cli", "--help"], 1.0)]
+)
+def test_starting_takes_little_processor_time(words: list[str], seconds: float) -> None:
+    """Processor time, not the clock: other programs on the machine do not count."""
+
+    def taken() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *words], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(taken() for _ in range(3)) < seconds
 
 
 def test_errors_in_a_process_of_its_own_are_one_line(tmp_path: Path) -> None:

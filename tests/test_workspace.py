@@ -89,6 +89,10 @@ def test_whatever_changes_is_built_again(tiny_workspace: Path, tmp_path: Path) -
     assert build_workspace(shop, path, other, seed=1).fresh
     assert open_workspace(path).items["price"].tolist()[:3] == items["price"].tolist()[:3]
     assert not build_workspace(shop, path, other, seed=1).fresh
+    write_shop(replace(changed, items=items, events=changed.events.iloc[:-1]), shop, overwrite=True)
+    assert build_workspace(shop, path, other, seed=1).fresh
+    write_shop(replace(changed, items=items, events=changed.events.iloc[:-1], judgements=None), shop, overwrite=True)
+    assert build_workspace(shop, path, other, seed=1).fresh
 
 
 @pytest.mark.usefixtures("quick")

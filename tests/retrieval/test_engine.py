@@ -16,6 +16,7 @@ from tasteprint.retrieval.engine import Engine, make_engine, no_history, one_use
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.index import INDEXES
+from tasteprint.retrieval.popularity import PopularModel
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, SOURCES, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
 
@@ -181,6 +182,23 @@ def test_half_precision_lists_do_not_change_the_order(random_shop, monkeypatch: 
     monkeypatch.setattr(view_module, "_FIRST", 20)
     answer = engine.search("anything", now_s=now(engine), k=20)
     assert answer.items[19].item_id == "i00020"
+
+
+@pytest.mark.parametrize("kind", INDEXES)
+def test_an_item_that_is_second_best_in_both_lists_is_found(kind, random_shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = random_shop(200, 3, 20)
+    meaning, popular = np.full((2, 200), 0.1, dtype=np.float32)
+    meaning[:25], popular[25:50], meaning[150], popular[150] = 1.0, 1.0, 0.9, 0.9
+    vectors = np.stack([meaning, np.zeros(200, np.float32)], axis=1)
+    model = fit_recommender(
+        replace(train, vectors=vectors), weights={"meaning": 1.0, "popular": 1.0}, encoder=FirstAxis()
+    )
+    model = replace(model, sources={"popular": PopularModel(popular)})
+    engine = make_engine(model, train.items, train.log, kind=kind)
+    monkeypatch.setattr(view_module, "_FIRST", 20)
+    answer = engine.search("anything", now_s=now(engine), k=1, weights={"meaning": 1.0, "popular": 1.0})
+    assert answer.items[0].item_id == "i00150"
+    assert answer.items[0].score == pytest.approx(1.8, abs=1e-6)
 
 
 def test_equal_scores_come_in_the_order_of_the_catalogue(random_shop) -> None:
@@ -368,7 +386,7 @@ def test_diversity_spreads_and_keeps_the_best_first(small) -> None:
 def test_events_of_the_future_are_not_used(small) -> None:
     user = str(small.log.user_ids[0])
     mine = small.history_of(user)
-    middle = float(np.median(mine.at_s))
+    middle = float(mine.at_s[len(mine) // 2])  # what happens at this very moment is known
     past = mine.select(mine.at_s <= middle)
     for options in ({}, {"filters": Filters(exclude_bought=True)}):
         stored = small.answer(user=user, now_s=middle, **options)

@@ -34,6 +34,11 @@ def test_row_order_of_the_table_does_not_matter() -> None:
         np.testing.assert_array_equal(getattr(log, name), getattr(again, name))
 
 
+def test_events_at_one_time_come_by_sequence_number(make_log) -> None:
+    rows = [("a", 0, 1, {"seq": 7}), ("a", 1, 1, {"seq": 3}), ("a", 2, 0, {"seq": 9}), ("a", 3, 1, {"seq": 5})]
+    assert make_log(rows, 4).item.tolist() == [2, 1, 3, 0]
+
+
 def test_weights_are_kind_weight_times_rating(make_log) -> None:
     rated = [
         ("a", 0, 0, {"kind": "review", "rating": 5.0}),

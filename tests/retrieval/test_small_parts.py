@@ -76,6 +76,13 @@ def test_items_without_facts_pass_no_condition_on_them(make_items) -> None:
         facts.row("i00009")
 
 
+def test_prices_are_inclusive(make_items) -> None:
+    facts = item_facts(make_items(list("abcd"), price=[1.0, 2.0, 3.0, None]))
+    mask = allowed_items(Filters(price_min=2.0, price_max=3.0), facts, np.zeros(0, np.int64))
+    assert mask is not None
+    assert mask.tolist() == [False, True, True, False]
+
+
 def test_conditions_in_words() -> None:
     assert Filters().describe() == ""
     assert Filters(price_min=0.0, exclude_bought=True).describe() == "price_min=0.0, exclude_bought=True"
