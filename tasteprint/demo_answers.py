@@ -47,20 +47,21 @@ PERSONALISATION = 1.2
 """How much they count under a wholly vague query."""
 
 _DEPTH = 400
-_DEEP = 3000  # a newcomer's likes are many sizes of few names
-_SIZE = re.compile(r",\s*[\w\s./~-]*\d[\w\s./~-]*$")
+_DEEP = 3000  # what somebody likes may be many sizes of few names
+_SIZE = re.compile(r",\s*[\w\s./~*-]*\d[\w\s./~*-]*$")
+_ASIDE = re.compile(r"\s*\([^()]*\)$")
 
 Note = Callable[[str], str]
 """What tells an item from others of its name, by item id."""
 
 
 def name_of(title: str) -> str:
-    """A title without the package size at its end.
+    """A title without the package size and the words in brackets at its end.
 
     >>> name_of("Kids cereal (cold cereal), 14.5 oz"), name_of("Mug, blue")
-    ('Kids cereal (cold cereal)', 'Mug, blue')
+    ('Kids cereal', 'Mug, blue')
     """
-    return _SIZE.sub("", title) or title
+    return _ASIDE.sub("", _SIZE.sub("", title)) or title
 
 
 def discovering(engine: Engine) -> Engine:
@@ -106,8 +107,10 @@ def personal(engine: Engine, user: str, query: str, now_s: float, note: Note, *,
     place: dict[str, int] = {}
     for item in plain:
         place.setdefault(name_of(item.title), len(place) + 1)
-    mine = engine.answer(user=user, query=query, now_s=now_s, k=_DEPTH).items
-    return tuple(_rows(mine, place, note)[:k])
+    mine = engine.answer(user=user, query=query, now_s=now_s, k=_DEEP, explain=False).items
+    shown = _distinct(mine)[:k]
+    deep = max((item.rank for item in shown), default=1)  # explaining takes time: no more than needed
+    return tuple(_rows(engine.answer(user=user, query=query, now_s=now_s, k=deep).items, place, note)[:k])
 
 
 def warming(
@@ -190,6 +193,6 @@ def _overlap(engine: Engine, users: tuple[str, str], query: str, now_s: float) -
     """Share of names in both shoppers' first ten, in [0, 1]."""
     names = []
     for user in users:
-        found = engine.answer(user=user, query=query, now_s=now_s, k=40, explain=False).items
+        found = engine.answer(user=user, query=query, now_s=now_s, k=_DEPTH, explain=False).items
         names.append({name_of(item.title) for item in _distinct(found)[:10]})
     return len(names[0] & names[1]) / max(len(names[0] | names[1]), 1)

@@ -175,7 +175,7 @@ def test_answers_rank_by_the_demo_s_engine(made: Demo, opened: Workspace) -> Non
     engine, query, now_s = discovering(opened.engine), made.story.question.text, opened.last_s + 1.0
     assert set(engine.recommender.weights) - {"meaning", "bm25"} <= set(DISCOVERY)
     for shopper in made.story.pair:
-        items = engine.answer(user=shopper.user_id, query=query, now_s=now_s, k=400, explain=False).items
+        items = engine.answer(user=shopper.user_id, query=query, now_s=now_s, k=3000, explain=False).items
         names = list(dict.fromkeys(name_of(item.title) for item in items))
         assert [name_of(row.title) for row in shopper.results] == names[: len(shopper.results)]
 
