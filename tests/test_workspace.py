@@ -89,9 +89,8 @@ def test_whatever_changes_is_built_again(tiny_workspace: Path, tmp_path: Path) -
     assert build_workspace(shop, path, other, seed=1).fresh
     assert open_workspace(path).items["price"].tolist()[:3] == items["price"].tolist()[:3]
     assert not build_workspace(shop, path, other, seed=1).fresh
-    write_shop(replace(changed, items=items, events=changed.events.iloc[:-1]), shop, overwrite=True)
-    assert build_workspace(shop, path, other, seed=1).fresh
-    write_shop(replace(changed, items=items, events=changed.events.iloc[:-1], judgements=None), shop, overwrite=True)
+    events = changed.events.assign(price=changed.events["price"] * 2)  # as many as before, so shop.json is the same
+    write_shop(replace(changed, items=items, events=events), shop, overwrite=True)
     assert build_workspace(shop, path, other, seed=1).fresh
 
 

@@ -386,7 +386,7 @@ def test_diversity_spreads_and_keeps_the_best_first(small) -> None:
 def test_events_of_the_future_are_not_used(small) -> None:
     user = str(small.log.user_ids[0])
     mine = small.history_of(user)
-    middle = float(mine.at_s[len(mine) // 2])  # what happens at this very moment is known
+    middle = float(mine.at_s[len(mine) // 2])
     past = mine.select(mine.at_s <= middle)
     for options in ({}, {"filters": Filters(exclude_bought=True)}):
         stored = small.answer(user=user, now_s=middle, **options)
@@ -395,6 +395,14 @@ def test_events_of_the_future_are_not_used(small) -> None:
     assert (
         small.answer(user=user, now_s=mine.at_s[0] - 1.0).to_json() == small.answer(now_s=mine.at_s[0] - 1.0).to_json()
     )
+
+
+def test_what_happens_at_this_very_moment_is_known(small, make_log) -> None:
+    log = make_log([("a", 7, 0), ("a", 9, 1)], 80)
+    answer = small.answer(history=log, now_s=float(log.at_s[1]), k=2, weights={"repeat": 1.0})
+    assert answer.items[0].item_id == "i00009"
+    early = small.answer(history=log, now_s=float(log.at_s[1]) - 1, k=2, weights={"repeat": 1.0})
+    assert [r.events[0][0] for item in early.items for r in item.reasons] == ["i00007"]
 
 
 def test_a_given_history_is_as_good_as_the_stored_one(small) -> None:

@@ -79,6 +79,14 @@ def test_forbidden_items_are_never_counted() -> None:
     assert found.objective([1.0, 0.0, 0.0]) == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_padding_never_takes_a_rank() -> None:
+    scores = np.array([[-1.0, -2.0, -30.0], [-1.0, -2.0, -3.0]], dtype=np.float32)
+    allowed = np.array([[False, False, True], [True, True, True]])
+    gain = np.array([[0, 0, 1], [1, 0, 0]], dtype=np.float32)
+    found = candidates({"a": scores}, gain, np.ones(2, np.float32), allowed=allowed, n=3)
+    assert found.objective([1.0]) == 1.0
+
+
 def test_merged_batches_are_the_whole() -> None:
     parts, gain, truth = problem()
     ideal = ideal_dcg(truth, 10).astype(np.float32)
