@@ -48,7 +48,7 @@ tbody th {{ color: var(--ink); font-size: .9rem; }}
 .heat td {{ text-align: right; padding: 7px 10px; border-bottom: 2px solid var(--paper); }}
 .heat th:not(:first-child) {{ text-align: right; padding-right: 10px; vertical-align: bottom; }}
 .heat tbody th {{ position: sticky; left: 0; background: var(--paper); white-space: nowrap; }}
-.facts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 16px 28px;
+.facts {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 16px 28px;
  margin: 24px 0 0; }}
 .facts div {{ min-width: 0; }}
 .facts dt {{ color: var(--muted); font-size: .8rem; margin: 0; }}

@@ -28,7 +28,7 @@ def taste_map(log: EventLog, items: pd.DataFrame, found: Tastes, marked: tuple[i
     place = np.zeros((len(centred), 2))
     place[:, : len(s)] = (u * s)[:, :2]
     total = float((s**2).sum())
-    low, high = np.quantile(place, [0.005, 0.995], axis=0)
+    low, high = np.quantile(place, [0.01, 0.99], axis=0)
     xy = np.clip((place - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
     group, names = _groups(log, items, found.rows)
     every = np.linspace(0, len(xy) - 1, min(_MOST_DOTS, len(xy))).astype(np.int64)

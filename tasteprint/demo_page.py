@@ -69,8 +69,8 @@ def story_html(story: Story) -> str:
 
 def _header(story: Story) -> str:
     said = (
-        "Both type the same word. Tasteprint reads what it may mean here, weighs it against what each of them has done "
-        "before, and says why."
+        f"Both ask for “{story.question.text}”. Tasteprint reads what it may mean here, weighs it against what each of "
+        "them has done before, and says why."
     )
     known = [
         ("Shop", story.shop.replace("_", " ")),
@@ -81,7 +81,7 @@ def _header(story: Story) -> str:
         ("Encoder", story.encoder),
     ]
     return (
-        '<header><p class="kicker">Tasteprint demo</p><h1>One word, two shoppers, two answers</h1>'
+        '<header><p class="kicker">Tasteprint demo</p><h1>One query, two shoppers, two answers</h1>'
         f'<p class="lead">{esc(said)}</p>{facts(known)}</header>'
     )
 
