@@ -399,10 +399,9 @@ def test_events_of_the_future_are_not_used(small) -> None:
 
 def test_what_happens_at_this_very_moment_is_known(small, make_log) -> None:
     log = make_log([("a", 7, 0), ("a", 9, 1)], 80)
-    answer = small.answer(history=log, now_s=float(log.at_s[1]), k=2, weights={"repeat": 1.0})
-    assert answer.items[0].item_id == "i00009"
-    early = small.answer(history=log, now_s=float(log.at_s[1]) - 1, k=2, weights={"repeat": 1.0})
-    assert [r.events[0][0] for item in early.items for r in item.reasons] == ["i00007"]
+    for now_s, known in ((float(log.at_s[1]), {"i00007", "i00009"}), (float(log.at_s[1]) - 1, {"i00007"})):
+        answer = small.answer(history=log, now_s=now_s, k=80, weights={"repeat": 1.0})
+        assert {item.item_id for item in answer.items if item.reasons} == known
 
 
 def test_a_given_history_is_as_good_as_the_stored_one(small) -> None:
