@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from tasteprint.commands.demo import demo
 from tasteprint.config import Settings, load_settings
 from tasteprint.demo import INSTALL, Demo, as_built, run_demo
-from tasteprint.demo_answers import DISCOVERY, choose_query, discovering, first_events, name_of
+from tasteprint.demo_answers import DISCOVERY, choose_query, discovering, first_events, name_of, personal
 from tasteprint.demo_map import taste_map
 from tasteprint.demo_page import story_html
 from tasteprint.demo_people import Tastes, far_apart, newcomer, tastes
@@ -27,6 +28,7 @@ from tasteprint.profiling.log import EventLog
 from tasteprint.profiling.shop import Shop, write_shop
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.engine import one_user
+from tasteprint.retrieval.ranking import Recommendation
 from tasteprint.workspace import Workspace, open_workspace
 
 SETTINGS = Settings(encoder=EncoderConfig(name="hash:64"))
@@ -169,6 +171,30 @@ def test_ranks_and_moves_are_those_of_the_engine(made: Demo, opened: Workspace) 
         assert [row.rank for row in shopper.results] == list(range(1, len(shopper.results) + 1))
         for row in shopper.results:
             assert row.plain_rank == names.index(name_of(row.title)) + 1
+
+
+class Echo:
+    """An engine that answers with fixed titles: these in plain search, those for a shopper."""
+
+    def __init__(self, plain: list[str], mine: list[str]) -> None:
+        self.plain, self.mine = plain, mine
+
+    def answer(self, *, k: int, user: str | None = None, **_: object) -> SimpleNamespace:
+        titles = (self.plain if user is None else self.mine)[:k]
+        items = [Recommendation(f"{t}-{r}", t, -r, r, (), f"why {r}") for r, t in enumerate(titles, start=1)]
+        return SimpleNamespace(items=items)
+
+
+def test_places_count_names_not_sizes() -> None:
+    plain = ["Jam, 200 g", "Jam, 400 g", "Tea (black), 20 bags", "Rice, 1 kg"]
+    mine = ["Rice, 5 kg", "Rice, 1 kg", "Jam, 400 g", "Soap"]
+    rows = personal(Echo(plain, mine), "u", "food", 0.0, lambda item_id: item_id)  # type: ignore[arg-type]
+    told = [(row.rank, row.title, row.plain_rank, row.reason) for row in rows]
+    assert told == [
+        (1, "Rice, 5 kg", 3, "why 1"),
+        (2, "Jam, 400 g", 1, "why 3"),
+        (3, "Soap", None, "why 4"),
+    ]
 
 
 def test_answers_rank_by_the_demo_s_engine(made: Demo, opened: Workspace) -> None:
