@@ -161,6 +161,8 @@ def test_intent(tiny_workspace: Path) -> None:
     found = json.loads(done.stdout)
     assert found["text"] == "green tea under 10"
     assert 0 <= found["specificity"] <= 1
+    asked = json.loads(run("search", "green tea under 10", "-w", tiny_workspace, "--json").stdout)
+    assert asked["intent"] == found
     words = run("intent", "green tea under 10", "-w", tiny_workspace)
     assert words.exit_code == 0, words.output
     assert "specificity" in words.stdout
