@@ -140,9 +140,30 @@ def whiten(vectors: Float, dim: int) -> Float:
     if not len(order):
         return np.zeros((len(vectors), 1), dtype=np.float32)
     scale = axes[:, order] / np.sqrt(variance[order])
-    white = (vectors - mean.astype(np.float32)) @ scale.astype(np.float32)
-    white[~known] = 0.0
-    return unit_rows(white)
+    first, group = distinct_rows(vectors)
+    white = (vectors[first] - mean.astype(np.float32)) @ scale.astype(np.float32)
+    white[~known[first]] = 0.0
+    return unit_rows(white)[group]
+
+
+def distinct_rows(matrix: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that are equal to the bit, such as the vectors of items with one text.
+
+    Returns:
+        first: a row of each group, ascending, (n_distinct,)
+        group: the group of each row, (n,): ``matrix[first][group]`` equals ``matrix``
+
+    >>> first, group = distinct_rows(np.array([[1, 2], [3, 4], [1, 2]], dtype=np.float32))
+    >>> first.tolist(), group.tolist()
+    ([0, 1], [0, 1, 0])
+    """
+    seen: dict[bytes, int] = {}
+    rows = np.ascontiguousarray(matrix, dtype=np.float32)
+    group = [seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), len(seen)) for row in rows]
+    codes = np.array(group, dtype=np.int64)
+    first = np.full(len(seen), len(rows), dtype=np.int64)
+    np.minimum.at(first, codes, np.arange(len(rows)))
+    return first, codes
 
 
 def unit_rows(rows: NDArray[np.floating]) -> Float:

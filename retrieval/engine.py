@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
-from ..profiling.blocks import BLOCKS
+from ..profiling.blocks import BLOCKS, distinct_rows
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
@@ -23,7 +24,7 @@ from .filters import Filters, ItemFacts, allowed_items, item_facts
 from .index import BlockIndex, build_index
 from .ranking import Answer
 from .recommender import Recommender
-from .view import View
+from .view import TEXT_BLOCKS, View
 
 _POOL = 100  # candidates that diversity chooses from
 _TAKEN = [KINDS.index(kind) for kind in ("purchase", "review", "own")]  # having looked is not having
@@ -35,24 +36,33 @@ class Engine:
 
     Attributes:
         recommender: parts and weights
-        index: FAISS over the item blocks side by side
-        matrix: those blocks, (n_items, dim) float32
+        index: FAISS over the text blocks (`TEXT_BLOCKS`) of each distinct text
+        texts: those blocks side by side, (n_texts, dim) float32
+        text_of: row in ``texts`` of each item, (n_items,)
+        items_of: items by text: those of text ``t`` are ``items_of[first_of[t]:first_of[t + 1]]``, (n_items,)
+        first_of: see ``items_of``, (n_texts + 1,)
         moments: covariance of each block over the catalogue, for the standard deviation of its scores, (d_b, d_b)
         facts: columns that filters read
         titles: item id -> title
         log: histories of the known shoppers
         user_row: user id -> row in ``log``
+        blas: holds numpy's threads to one during a request, whose products are too small for more: threads that wait
+            for the next product spin on the cores the encoder needs
         intent_model: reads queries; None = every query is taken as wholly specific
     """
 
     recommender: Recommender
     index: BlockIndex
-    matrix: NDArray[np.float32]
+    texts: NDArray[np.float32]
+    text_of: NDArray[np.int64]
+    items_of: NDArray[np.int64]
+    first_of: NDArray[np.int64]
     moments: Mapping[str, NDArray[np.float64]]
     facts: ItemFacts
     titles: Mapping[str, str]
     log: EventLog
     user_row: Mapping[str, int]
+    blas: ThreadpoolController
     intent_model: IntentModel | None = None
 
     def search(self, query: str, user: str | None = None, *, now_s: float, **options: object) -> Answer:
@@ -103,16 +113,17 @@ class Engine:
         for name, value in (("diversity", diversity), ("specificity", specificity)):
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ConfigError(f"{name} must lie in [0, 1], got {value}")
-        requests = self._requests(user, history, query, now_s)
-        view = View.make(self, requests, weights, self._intent(query, requests), specificity)
-        bought = self._left_out(filters, requests)
-        allowed = allowed_items(filters, self.facts, bought)
-        rows, exact = view.best(k if not diversity else max(k, _POOL), allowed)
-        if diversity:
-            meaning = self.recommender.space.items["meaning"][rows]
-            rows = rows[mmr(view.fused(rows), meaning, k, diversity=diversity)]
-        items = view.recommendations(rows, explain=explain)
-        return Answer(items, view.intent, self._shortage(len(rows), k, filters, allowed, len(bought)), exact)
+        with self.blas.limit(limits=1, user_api="blas"):
+            requests = self._requests(user, history, query, now_s)
+            view = View.make(self, requests, weights, self._intent(query, requests), specificity)
+            bought = self._left_out(filters, requests)
+            allowed = allowed_items(filters, self.facts, bought)
+            rows, exact = view.best(k if not diversity else max(k, _POOL), allowed)
+            if diversity:
+                meaning = self.recommender.space.items["meaning"][rows]
+                rows = rows[mmr(view.fused(rows), meaning, k, diversity=diversity)]
+            items = view.recommendations(rows, explain=explain)
+            return Answer(items, view.intent, self._shortage(len(rows), k, filters, allowed, len(bought)), exact)
 
     def history_of(self, user: str) -> EventLog:
         """The stored events of one shopper, as a log of one user.
@@ -165,7 +176,7 @@ class Engine:
     ) -> str:
         if found >= k:
             return ""
-        left = self.index.n_items if allowed is None else int(allowed.sum())
+        left = self.log.n_items if allowed is None else int(allowed.sum())
         said = filters.describe() if filters else ""
         where = f" by {said}" if said else " in this catalogue"
         hidden = " without what was bought before" if n_bought else ""
@@ -181,20 +192,26 @@ def make_engine(
     kind: str = "flat-fp16",
 ) -> Engine:
     """Index the item blocks and get everything ready for requests."""
-    matrix = recommender.space.item_matrix()
+    space = recommender.space
+    first, text_of = distinct_rows(space.items["meaning"])
+    texts = np.hstack([space.items[name][first] for name in TEXT_BLOCKS])
     moments = {}
     for name in BLOCKS:
-        block = recommender.space.items[name].astype(np.float64)
+        block = space.items[name].astype(np.float64)
         moments[name] = np.cov(block, rowvar=False, bias=True).reshape(block.shape[1], block.shape[1])
     return Engine(
         recommender=recommender,
-        index=build_index(matrix, kind=kind),
-        matrix=matrix,
+        index=build_index(texts, kind=kind),
+        texts=texts,
+        text_of=text_of,
+        items_of=np.argsort(text_of, kind="stable"),
+        first_of=np.r_[0, np.cumsum(np.bincount(text_of, minlength=len(texts)))],
         moments=moments,
         facts=item_facts(items),
         titles=dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True)),
         log=log,
         user_row={str(user): row for row, user in enumerate(log.user_ids)},
+        blas=ThreadpoolController(),
         intent_model=intent_model,
     )
 

@@ -55,6 +55,13 @@ def source_events(source: Scorer, requests: Requests, rows: NDArray[np.int64]) -
     return None
 
 
+def by_item(items: NDArray[np.int64], amounts: NDArray[np.float64]) -> Events:
+    """Events of one item added up: distinct item rows (n_distinct,), and their amounts (n_distinct, n_rows)."""
+    order = np.argsort(items, kind="stable")
+    distinct, first = np.unique(items[order], return_index=True)
+    return distinct, (np.add.reduceat(amounts[order], first, axis=0) if len(distinct) else amounts)
+
+
 def reason(
     part: str,
     amounts: NDArray[np.floating],
@@ -62,14 +69,15 @@ def reason(
     item_ids: NDArray[np.object_],
     column: int,
 ) -> Reason:
-    """The addend of one part for the item at ``column`` of ``amounts`` (n_rows,) and of ``events``."""
-    told: dict[int, float] = {}
-    if events is not None:
-        for row, amount in zip(events[0].tolist(), events[1][:, column].tolist(), strict=True):
-            if amount:
-                told[row] = told.get(row, 0.0) + amount
-    ordered = sorted(told.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
-    return Reason(part, float(amounts[column]), tuple((str(item_ids[row]), a) for row, a in ordered))
+    """The addend of one part for the item at ``column`` of ``amounts`` (n_rows,) and of ``events``, each item once."""
+    if events is None:
+        return Reason(part, float(amounts[column]))
+    rows, told = events[0], events[1][:, column]
+    order = np.lexsort((rows, -np.abs(told)))
+    order = order[told[order] != 0]
+    return Reason(
+        part, float(amounts[column]), tuple(zip(item_ids[rows[order]].tolist(), told[order].tolist(), strict=True))
+    )
 
 
 _WORDS: Mapping[str, str] = {
@@ -105,8 +113,8 @@ def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str
 
 def _phrase(item_id: str, r: Reason, title_of: Mapping[str, str], query: str) -> str:
     """One reason in words."""
-    others = [event for event, amount in r.events if event != item_id and amount > 0]
+    other = next((event for event, amount in r.events if event != item_id and amount > 0), None)
     if r.events and r.events[0][0] == item_id and r.part.startswith("taste"):
         return "is something you chose before"
-    event = title_of.get(others[0], others[0]) if others else "what you chose"
+    event = "what you chose" if other is None else title_of.get(other, other)
     return _WORDS.get(r.part, r.part).format(query=query, event=event)

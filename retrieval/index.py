@@ -97,7 +97,8 @@ def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> Bloc
         shard.add(rows)
         shards.append((int(first), shard))
     longest = float(np.sqrt(np.einsum("nd,nd->n", matrix, matrix, dtype=np.float64).max()))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="index")
+    # one thread a shard: FAISS's own team would only spin on the cores that the others need
+    pool = ThreadPoolExecutor(workers, "index", initializer=faiss.omp_set_num_threads, initargs=(1,))
     return BlockIndex(kind, n_items, dim, tuple(shards), _PRECISION[kind] * longest, pool)
 
 

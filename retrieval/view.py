@@ -1,6 +1,6 @@
 """One request worked out: which parts count how much, which items are best, and why.
 
-The block parts are one fused vector and one FAISS search, the sources are scores of the whole catalogue, and the
+The text blocks are one fused vector and one FAISS search; the other parts are scores of the whole catalogue; the
 threshold algorithm of Fagin, Lotem and Naor ("Optimal aggregation algorithms for middleware", PODS 2001) says when the
 best of both lists is proven to be the best of the whole catalogue. Who asks and what may be shown is `engine`'s work.
 """
@@ -18,7 +18,7 @@ from ..profiling.blocks import BLOCKS, PART_BLOCK
 from ..profiling.errors import ConfigError
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
-from .explanation import Events, reason, sentence, source_events, taste_events
+from .explanation import Events, by_item, reason, sentence, source_events, taste_events
 from .fusion import FAR, inverse_scale
 from .ranking import Recommendation
 from .recommender import PARTS
@@ -26,12 +26,23 @@ from .recommender import PARTS
 if TYPE_CHECKING:
     from .engine import Engine
 
+TEXT_BLOCKS: tuple[str, ...] = ("meaning", "taste")
+"""Blocks made of item text alone: searched by FAISS, once for all items of one text. The others are few dimensions."""
+
 _FIRST = 400  # candidates taken from either list at first
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One request with its parts worked out: block parts as vectors, sources as scores of the whole catalogue."""
+    """One request with its parts worked out.
+
+    Attributes:
+        vectors: shopper side of the block parts by name
+        sources: raw scores of the other parts, each (n_items,)
+        factor: weight times scale of each part
+        query_vector: text blocks, weighted, side by side: what FAISS is asked, (dim,)
+        others: everything that is not in the index, weighted and added, (n_items,)
+    """
 
     engine: Engine
     requests: Requests
@@ -66,7 +77,10 @@ class View:
         factor, asked = {}, bool(requests.texts)
         for name, vector in vectors.items():
             factor[name] = chosen[name] * (_block_scale(engine, name, vector, asked) if weights is None else 1.0)
-        others = np.zeros(engine.index.n_items, dtype=np.float32)
+        others = np.zeros(engine.log.n_items, dtype=np.float32)
+        for name, vector in vectors.items():
+            if PART_BLOCK[name] not in TEXT_BLOCKS:
+                others += recommender.space.items[PART_BLOCK[name]] @ (vector * np.float32(factor[name]))
         for name, scores in sources.items():
             scale = float(inverse_scale(name, scores[None], asked=asked)[0]) if weights is None else 1.0
             factor[name] = chosen[name] * scale
@@ -76,7 +90,7 @@ class View:
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
-        return self.engine.matrix[rows] @ self.query_vector + self.others[rows]
+        return self.engine.texts[self.engine.text_of[rows]] @ self.query_vector + self.others[rows]
 
     def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], bool]:
         """Rows of the ``k`` best allowed items, best first, and whether that order is proven."""
@@ -99,13 +113,17 @@ class View:
                 return rows[order], True
             n *= 8
         rows = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
-        everything = self.engine.matrix @ self.query_vector + self.others if allowed is None else self.fused(rows)
+        everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
 
     def _dense(self, n: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if not self.query_vector.any():
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        return self.engine.index.search(self.query_vector, n, allowed=allowed)
+        engine = self.engine
+        some = None if allowed is None else np.bincount(engine.text_of[allowed], minlength=len(engine.texts)) > 0
+        found, scores = engine.index.search(self.query_vector, n, allowed=some)
+        rows = np.concatenate([engine.items_of[engine.first_of[t] : engine.first_of[t + 1]] for t in found])
+        return (rows if allowed is None else rows[allowed[rows]]), scores
 
     def recommendations(self, rows: NDArray[np.int64], *, explain: bool) -> tuple[Recommendation, ...]:
         """The items at ``rows``, in this order, with reasons."""
@@ -149,7 +167,7 @@ class View:
                 continue
             amounts[name] = raw * self.factor[name]
             if found is not None:
-                events[name] = (found[0], found[1] * self.factor[name])
+                events[name] = by_item(found[0], found[1] * self.factor[name])
         if popular.any():
             amounts["popular"] = amounts.get("popular", 0.0) + popular
         return amounts, events
@@ -185,10 +203,10 @@ def _block_scale(engine: Engine, part: str, vector: NDArray[np.float32], asked: 
 def _fused_vector(
     engine: Engine, vectors: Mapping[str, NDArray[np.float32]], factor: Mapping[str, float]
 ) -> NDArray[np.float32]:
-    """The block parts, weighted, blocks side by side, (dim,)."""
+    """The text-block parts, weighted, blocks side by side, (dim,)."""
     sides = []
-    for block, width in engine.recommender.space.dims.items():
-        side = np.zeros(width, dtype=np.float32)
+    for block in TEXT_BLOCKS:
+        side = np.zeros(engine.recommender.space.dims[block], dtype=np.float32)
         for name, vector in vectors.items():
             if PART_BLOCK[name] == block:
                 side += vector * np.float32(factor[name])

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from .config import Settings
 from .evaluation.harness import Options, make_split
@@ -179,7 +180,12 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
     if not (path / "model").is_dir():
         raise WorkspaceError(f"no workspace at {path}; build one: tasteprint build SHOP --workspace {path}")
     held = read_artefact(path / "model", kind=_KIND, verify=verify)
-    settings = Settings.model_validate(held.meta["settings"])
+    try:
+        settings = Settings.model_validate(held.meta["settings"])
+    except ValidationError as error:
+        raise WorkspaceError(
+            f"workspace {path} was built by another version; build it again: tasteprint build"
+        ) from error
     encoder = open_encoder(settings.encoder)
     items, arrays = held.tables["items"], {name.replace("__", "."): array for name, array in held.arrays.items()}
     log = log_from_arrays(

@@ -61,7 +61,7 @@ def everything(engine: Engine, user: str | None, query: str | None, specificity:
     model = engine.recommender
     requests = request_of(engine, user, query, now(engine))
     personal = model.personalisation * (1 - specificity) if query else 1.0
-    total = np.zeros(engine.index.n_items)
+    total = np.zeros(engine.log.n_items)
     for name, part in model.part_scores(requests):
         search = name in SEARCH_PARTS
         weight = model.weights[name] * (float(bool(query)) if search else personal)
