@@ -152,7 +152,8 @@ class _Bench:
         return ""
 
     def training(self, split: Split) -> TrainingSet:
-        return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s)
+        clock = bool(self.shop.meta.get("absolute_time", True))
+        return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s, clock)
 
     def resources(self, rng: np.random.Generator) -> Resources:
         return Resources(rng, self.encoder, self.validation)

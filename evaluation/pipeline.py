@@ -20,6 +20,7 @@ from ..retrieval.fusion import Candidates, candidates, choose_weights, merge_can
 from ..retrieval.histories import Ties
 from ..retrieval.recommender import (
     DEFAULT_WEIGHTS,
+    PARTS,
     PERSONAL_PARTS,
     SEARCH_PARTS,
     Recommender,
@@ -86,9 +87,16 @@ def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Reso
 
 
 def default_weights(train: TrainingSet) -> dict[str, float]:
-    """Weights where there is nothing to choose on: of the personal parts only where there are events."""
-    personal = len(train.log) > 0
-    return {name: w for name, w in DEFAULT_WEIGHTS.items() if personal or name in SEARCH_PARTS}
+    """Weights where there is nothing to choose on, of the parts that can be used."""
+    return {name: weight for name, weight in DEFAULT_WEIGHTS.items() if name in usable_parts(train)}
+
+
+def usable_parts(train: TrainingSet) -> tuple[str, ...]:
+    """Parts that this training set can feed: personal ones need events, some need text, some a clock users share."""
+    parts = PARTS if len(train.log) else SEARCH_PARTS
+    without: set[str] = set() if train.vectors is not None else {"meaning", "taste_long", "taste_short"}
+    without |= set() if train.shared_clock else {"context", "recent_popular"}
+    return tuple(part for part in parts if part not in without)
 
 
 def learn(
@@ -106,10 +114,8 @@ def learn(
     settings = config.recommender
     if len(train.log):
         settings = choose_settings(train, sample, settings, rng=rng)
-    parts = SEARCH_PARTS if sample.requests.texts else PERSONAL_PARTS
-    if train.vectors is None:
-        parts = tuple(p for p in parts if p not in ("meaning", "taste_long", "taste_short"))
-    everything = {name: 1.0 for name in parts if name in settings.parts}
+    asked = SEARCH_PARTS if sample.requests.texts else PERSONAL_PARTS
+    everything = {name: 1.0 for name in usable_parts(train) if name in asked and name in settings.parts}
     model = fit_recommender(train, settings, weights=everything, exclude_seen=split.exclude_seen, encoder=encoder)
     found = gather(model, sample, n=config.candidates)
     weights, ndcg = choose_weights(found)
@@ -129,7 +135,9 @@ def choose_settings(
     train: TrainingSet, sample: Split, settings: RecommenderConfig, *, rng: np.random.Generator
 ) -> RecommenderConfig:
     """Settings that change what a part counts: whether ties have an order, how long own purchases are remembered."""
-    small = TrainingSet(_some_users(train.log, _TRIAL_EVENTS, rng), train.items, None, train.until_s)
+    small = TrainingSet(
+        _some_users(train.log, _TRIAL_EVENTS, rng), train.items, None, train.until_s, train.shared_clock
+    )
     few = sample.sample(400, rng)
     ties: dict[Ties, float] = {}
     for way in ("together", "sequence"):

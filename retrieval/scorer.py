@@ -26,12 +26,14 @@ class TrainingSet:
         items: the catalogue, row-aligned with ``log.item_ids``
         vectors: unit-length text vectors of the items, (n_items, d), or None where no encoder is at hand
         until_s: end of visible time in seconds since 1970 UTC; every training event is earlier
+        shared_clock: whether times of different users can be compared (``absolute_time`` of the shop)
     """
 
     log: EventLog
     items: pd.DataFrame
     vectors: NDArray[np.float32] | None
     until_s: float
+    shared_clock: bool = True
 
 
 class Scorer(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .config import Settings
 from .evaluation.harness import Options, make_split
 from .evaluation.pipeline import Learned, TasteprintConfig, default_weights, learn
 from .profiling.artefact import Artefact, read_artefact, write_artefact
-from .profiling.embeddings import Embeddings, embed_items
+from .profiling.embeddings import embed_items
 from .profiling.encoder import Encoder, open_encoder
 from .profiling.errors import ArtefactError, ShopError, WorkspaceError
 from .profiling.intent import IntentConfig, IntentModel, fit_intent, intent_from_state
@@ -122,9 +122,12 @@ def build_workspace(
     rng = np.random.default_rng(seed)
     intent = fit_intent(shop.items, embeddings.vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
     log = _log(shop)
-    learned = _learn(shop, embeddings, encoder, settings.recommender, rng, tell)
+    clock = bool(shop.meta.get("absolute_time", True))
+    everything = TrainingSet(
+        log, shop.items, embeddings.vectors, float(log.at_s.max(initial=0.0)) + 1.0, shared_clock=clock
+    )
+    learned = _learn(shop, everything, encoder, settings.recommender, rng, tell)
     tell("Fitting the recommender", 0, 0)
-    everything = TrainingSet(log, shop.items, embeddings.vectors, float(log.at_s.max(initial=0.0)) + 1.0)
     model = fit_recommender(
         everything,
         learned.recommender,
@@ -228,7 +231,7 @@ def repeat_share(log: EventLog) -> float:
 
 def _learn(
     shop: Shop,
-    embeddings: Embeddings,
+    everything: TrainingSet,
     encoder: Encoder,
     settings: RecommenderConfig,
     rng: np.random.Generator,
@@ -236,10 +239,10 @@ def _learn(
 ) -> Learned:
     """Settings and weights from the shop's own validation requests: events, and judged queries where there are any."""
     config = TasteprintConfig(recommender=settings)
-    weights = default_weights(TrainingSet(_log(shop), shop.items, None, 0.0)) if shop.items is not None else {}
+    weights = default_weights(everything)
     best = float("nan")
     single: dict[str, float] = {}
-    protocols = ["time_split" if shop.meta.get("absolute_time") else "leave_one_out", "search_full"]
+    protocols = ["time_split" if everything.shared_clock else "leave_one_out", "search_full"]
     for protocol in protocols:
         try:
             split = make_split(shop, protocol, Options(), stage="valid")
@@ -248,7 +251,7 @@ def _learn(
         if not len(split.requests):
             continue
         tell(f"Choosing weights on {protocol}", 0, 0)
-        train = TrainingSet(split.train, shop.table("items"), embeddings.vectors, split.until_s)
+        train = replace(everything, log=split.train, until_s=split.until_s)
         learned = learn(train, split, config, rng=rng, encoder=encoder)
         weights = {n: w for n, w in weights.items() if n not in learned.weights} | dict(learned.weights)
         single |= learned.single
