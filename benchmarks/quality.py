@@ -26,9 +26,22 @@ def main() -> None:
         if done.returncode:
             sys.exit(done.returncode)
         table = (out / "table.md").read_text(encoding="utf-8")
-    kept = [option for option in options if not option.startswith("/")]
-    said = shlex.join(["tasteprint", "evaluate", shop.name, "--protocol", protocol, *kept])
-    record(f"{shop.name}, {protocol}", said, table)
+    record(f"{shop.name}, {protocol}", said(shop.name, protocol, options), nested(table))
+
+
+def said(shop: str, protocol: str, options: list[str]) -> str:
+    """The command without what is of this machine only: folders of the shop and the cache."""
+    kept = list(options)
+    if "--cache" in kept:
+        place = kept.index("--cache")
+        del kept[place : place + 2]
+    return shlex.join(["tasteprint", "evaluate", shop, "--protocol", protocol, *kept])
+
+
+def nested(table: str) -> str:
+    """The Markdown of an evaluation as a section: its title dropped, its headings one level down."""
+    lines = [line for line in table.splitlines() if not line.startswith("# ")]
+    return "\n".join("#" + line if line.startswith("## ") else line for line in lines)
 
 
 if __name__ == "__main__":

@@ -65,13 +65,57 @@ class Engine:
     blas: ThreadpoolController
     intent_model: IntentModel | None = None
 
-    def search(self, query: str, user: str | None = None, *, now_s: float, **options: object) -> Answer:
-        """Items for a query, personal where a user is given; options as in `answer`."""
-        return self.answer(user=user, query=query, now_s=now_s, **options)  # type: ignore[arg-type]
+    def search(
+        self,
+        query: str,
+        user: str | None = None,
+        *,
+        now_s: float,
+        k: int = 10,
+        filters: Filters | None = None,
+        weights: Mapping[str, float] | None = None,
+        diversity: float = 0.0,
+        specificity: float | None = None,
+        explain: bool = True,
+    ) -> Answer:
+        """Items for a query, personal where a user is given; arguments as in `answer`."""
+        return self.answer(
+            user=user,
+            query=query,
+            now_s=now_s,
+            k=k,
+            filters=filters,
+            weights=weights,
+            diversity=diversity,
+            specificity=specificity,
+            explain=explain,
+        )
 
-    def recommend(self, user: str, query: str | None = None, *, now_s: float, **options: object) -> Answer:
-        """Items for a shopper, with or without a query; options as in `answer`."""
-        return self.answer(user=user, query=query, now_s=now_s, **options)  # type: ignore[arg-type]
+    def recommend(
+        self,
+        user: str,
+        query: str | None = None,
+        *,
+        now_s: float,
+        k: int = 10,
+        filters: Filters | None = None,
+        weights: Mapping[str, float] | None = None,
+        diversity: float = 0.0,
+        specificity: float | None = None,
+        explain: bool = True,
+    ) -> Answer:
+        """Items for a shopper, with or without a query; arguments as in `answer`."""
+        return self.answer(
+            user=user,
+            query=query,
+            now_s=now_s,
+            k=k,
+            filters=filters,
+            weights=weights,
+            diversity=diversity,
+            specificity=specificity,
+            explain=explain,
+        )
 
     def answer(
         self,
