@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ..profiling.blocks import BLOCKS, distinct_rows
+from ..profiling.context import Context
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
@@ -69,8 +70,9 @@ class Engine:
         self,
         query: str,
         user: str | None = None,
+        context: Context | None = None,
         *,
-        now_s: float,
+        now_s: float | None = None,
         k: int = 10,
         filters: Filters | None = None,
         weights: Mapping[str, float] | None = None,
@@ -78,11 +80,14 @@ class Engine:
         specificity: float | None = None,
         explain: bool = True,
     ) -> Answer:
-        """Items for a query, personal where a user is given; arguments as in `answer`."""
+        """Items for a query, personal where a user is given; arguments as in `answer`.
+
+        Of ``context`` its time counts, instead of ``now_s``; scene, device and place are read into profiles only.
+        """
         return self.answer(
             user=user,
             query=query,
-            now_s=now_s,
+            now_s=_moment(context, now_s),
             k=k,
             filters=filters,
             weights=weights,
@@ -95,8 +100,9 @@ class Engine:
         self,
         user: str,
         query: str | None = None,
+        context: Context | None = None,
         *,
-        now_s: float,
+        now_s: float | None = None,
         k: int = 10,
         filters: Filters | None = None,
         weights: Mapping[str, float] | None = None,
@@ -104,11 +110,11 @@ class Engine:
         specificity: float | None = None,
         explain: bool = True,
     ) -> Answer:
-        """Items for a shopper, with or without a query; arguments as in `answer`."""
+        """Items for a shopper, with or without a query; arguments as in `search`."""
         return self.answer(
             user=user,
             query=query,
-            now_s=now_s,
+            now_s=_moment(context, now_s),
             k=k,
             filters=filters,
             weights=weights,
@@ -280,3 +286,12 @@ def no_history(log: EventLog) -> EventLog:
     """A log of nobody over the same catalogue."""
     empty = log.select(np.zeros(len(log), dtype=bool))
     return EventLog(**{**vars(empty), "user_ids": np.array(["nobody"], dtype=object), "user_start": np.array([0, 0])})
+
+
+def _moment(context: Context | None, now_s: float | None) -> float:
+    """Time of a request, from its context or as given."""
+    if context is not None:
+        return context.at_s
+    if now_s is None:
+        raise ConfigError("now_s or context must say when the request is made, got neither")
+    return now_s

@@ -3,8 +3,8 @@
 A part is anything that scores the catalogue for a request: a block, BM25, neighbours, popularity. Parts are brought to
 one scale request by request (most by their standard deviation over the catalogue: a z-score without its centre, which
 cannot change an order) and added with weights: ``score = sum_p weight_p * part_p / scale_p``. Being a plain sum, the
-score is its own explanation. Weights come from `choose_weights`; where there is nothing to choose on,
-`reciprocal_rank` needs none.
+score is its own explanation. Weights come from `choose_weights`; where there is nothing to choose on, from
+`recommender.DEFAULT_WEIGHTS`, which beat reciprocal rank fusion in whole-catalogue search.
 """
 
 from __future__ import annotations
@@ -48,25 +48,6 @@ def inverse_scale(part: str, scores: NDArray[np.floating], *, asked: bool = Fals
         best = scores.max(axis=1, initial=0.0)
         return np.where(best > 0, 1.0 / np.maximum(best, 1e-12), 0.0).astype(np.float32)
     return inverse_sd(scores) / np.float32(FAR if asked else 1.0)
-
-
-def reciprocal_rank(scores: Mapping[str, Float], *, k: int = 60) -> Float:
-    """Sum of ``1 / (k + rank)`` over the parts that know something of a request, (n_requests, n_items).
-
-    Source: Cormack, Clarke and Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
-    methods", SIGIR 2009.
-    """
-    total: NDArray[np.floating] | None = None
-    for part in scores.values():
-        order = np.argsort(-part, axis=1, kind="stable")
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(part.shape[1])[None, :], axis=1)
-        known = (inverse_sd(part) > 0)[:, None]
-        share = np.where(known, 1.0 / (k + 1.0 + rank), 0.0)
-        total = share if total is None else total + share
-    if total is None:
-        raise ValueError("scores must hold at least one part, got none")
-    return total.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tasteprint.profiling.context import Context
 from tasteprint.profiling.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError, UnknownIdError
 from tasteprint.profiling.log import KINDS, Requests
@@ -476,3 +477,13 @@ def test_answers_are_the_same_every_time(small) -> None:
     user = str(small.log.user_ids[1])
     first, second = (small.recommend(user, now_s=now(small)).to_json() for _ in range(2))
     assert first == second
+
+
+def test_the_time_of_a_request_comes_from_its_context(small: Engine) -> None:
+    user = str(small.log.user_ids[0])
+    at_s = now(small)
+    by_time = small.recommend(user, now_s=at_s, k=5)
+    by_context = small.recommend(user, None, Context(at_s=at_s), k=5)
+    assert [item.item_id for item in by_context.items] == [item.item_id for item in by_time.items]
+    with pytest.raises(ConfigError, match="now_s or context"):
+        small.recommend(user)

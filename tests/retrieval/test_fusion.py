@@ -13,7 +13,6 @@ from tasteprint.retrieval.fusion import (
     inverse_scale,
     inverse_sd,
     merge_candidates,
-    reciprocal_rank,
 )
 
 
@@ -35,16 +34,6 @@ def test_scales_do_not_depend_on_the_unit_of_a_part() -> None:
         again = (1000 * scores) * inverse_scale(part, 1000 * scores)[:, None]
         np.testing.assert_allclose(once, again, rtol=1e-4)
     np.testing.assert_allclose((scores * inverse_sd(scores)[:, None]).std(axis=1), 1.0, rtol=1e-4)
-
-
-def test_reciprocal_rank_by_hand() -> None:
-    first = np.array([[0.9, 0.5, 0.1]], dtype=np.float32)
-    second = np.array([[1.0, 3.0, 2.0]], dtype=np.float32)
-    silent = np.array([[4.0, 4.0, 4.0]], dtype=np.float32)
-    found = reciprocal_rank({"a": first, "b": second, "c": silent}, k=60)
-    np.testing.assert_allclose(found, [[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62]], rtol=1e-6)
-    with pytest.raises(ValueError, match="at least one part"):
-        reciprocal_rank({})
 
 
 def problem(n_requests: int = 40, n_items: int = 60, *, seed: int = 0):
