@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/tasteprint demo --out reports/demo --workspace workspace/demo
 
 test: setup lint typecheck
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" -rs
 
 test-all: setup
 	$(BIN)/python -m pytest -m "not gpu"
