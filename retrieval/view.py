@@ -129,13 +129,13 @@ class View:
         """The items at ``rows``, in this order, with reasons."""
         engine, ids = self.engine, self.engine.log.item_ids
         amounts, events = self._parts(rows) if explain else ({}, {})
-        scores = self.fused(rows)
+        scores = None if explain else self.fused(rows)  # explained scores are the sum of their reasons
+        query = self.requests.texts[0] if self.requests.texts else ""
         out = []
         for column, row in enumerate(rows.tolist()):
             reasons = [reason(n, a, events.get(n), ids, column) for n, a in amounts.items()]
             reasons = sorted((r for r in reasons if r.amount), key=lambda r: (-r.amount, r.part))
-            score = float(sum(r.amount for r in reasons)) if explain else float(scores[column])
-            query = self.requests.texts[0] if self.requests.texts else ""
+            score = float(sum(r.amount for r in reasons)) if scores is None else float(scores[column])
             said = sentence(str(ids[row]), reasons, engine.titles, query) if explain else ""
             item_id = str(ids[row])
             out.append(Recommendation(item_id, engine.titles[item_id], score, column + 1, tuple(reasons), said))
