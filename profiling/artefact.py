@@ -3,7 +3,7 @@
 Layout of an artefact at ``path``::
 
     path/CURRENT       the version being served and the sha256 of its manifest, one line
-    path/v-<name>/     manifest.json, arrays.safetensors, <table>.parquet
+    path/v-<name>/     manifest.json, arrays.safetensors, <table>.parquet, and files of the owner's own
 
 Covers arrays, tables and JSON metadata, a crash at any point of writing, damage found while reading, and the refusal
 to mix encoder stamps. Writers of one path take turns; readers never wait. What an artefact means is its owner's to
@@ -18,8 +18,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import ArtefactError
+from .files import DTYPES, TEMPORARY, locked, map_tensors, sha256_of, sync_folder, write_synced
 from .stamp import EncoderStamp
 
 FORMAT_VERSION = 1
@@ -37,11 +37,9 @@ _POINTER = "CURRENT"
 _MANIFEST = "manifest.json"
 _ARRAYS = "arrays.safetensors"
 _LOCK = ".lock"
-_TEMPORARY = ".tmp-"
-_DTYPES = {
-    "F64": "f8", "F32": "f4", "F16": "f2", "BOOL": "?", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
-    "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1",
-}  # fmt: skip
+
+FileWriter = Callable[[Path], Mapping[str, str]]
+"""Writes and syncs files into the folder it is given; returns each one's sha256 by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +54,8 @@ class Artefact:
         tables: by name
         meta: JSON values
         digest: sha256 of the manifest: names this very content
+        folder: where its files are, until another version is published
+        files: size and sha256 of each file by name
     """
 
     kind: str
@@ -65,6 +65,8 @@ class Artefact:
     tables: Mapping[str, pd.DataFrame]
     meta: Mapping[str, Any]
     digest: str
+    folder: Path
+    files: Mapping[str, Mapping[str, Any]]
 
 
 def write_artefact(
@@ -76,6 +78,7 @@ def write_artefact(
     arrays: Mapping[str, NDArray[Any]] | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
     meta: Mapping[str, Any] | None = None,
+    files: FileWriter | None = None,
 ) -> str:
     """Publish an artefact at ``path``; returns its digest. A crash at any point leaves the old version served.
 
@@ -87,6 +90,7 @@ def write_artefact(
         arrays: numeric arrays by name; strings belong into ``tables``
         tables: data frames by name
         meta: JSON values
+        files: writes what is too large for memory into the new version; its names must not be those of the rest
 
     Raises:
         ArtefactError: a name is unusable, an array is not numeric, ``meta`` is not JSON, or ``path`` cannot be written.
@@ -106,14 +110,15 @@ def write_artefact(
     _json_bytes(manifest)  # fail before anything is written
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _sync_folder(path.parent)
-        with _one_writer(path):
-            folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=path))
+        sync_folder(path.parent)
+        with locked(path / _LOCK):
+            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path))
             try:
-                manifest["files"] = _write_files(folder, arrays, tables)
+                known = dict(files(folder)) if files is not None else {}
+                manifest["files"] = _write_files(folder, arrays, tables, known)
                 written = _json_bytes(manifest)
-                _write_synced(folder / _MANIFEST, written)
-                _sync_folder(folder)
+                write_synced(folder / _MANIFEST, written)
+                sync_folder(folder)
                 digest = hashlib.sha256(written).hexdigest()
                 _publish(path, folder, digest)
             finally:
@@ -179,10 +184,12 @@ def _read_version(
         _check_file(folder / name, says, verify=verify)
     try:
         tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in manifest["tables"]}
-        arrays = _map_arrays(folder / _ARRAYS) if manifest["arrays"] else {}
+        arrays = map_tensors(folder / _ARRAYS)[0] if manifest["arrays"] else {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"artefact {path}: {folder} cannot be read ({error}); build it again") from error
-    return Artefact(kind, found, manifest["inputs"], arrays, tables, manifest["meta"], digest)
+    return Artefact(
+        kind, found, manifest["inputs"], arrays, tables, manifest["meta"], digest, folder, manifest["files"]
+    )
 
 
 def _check_content(arrays: Mapping[str, NDArray[Any]], tables: Mapping[str, pd.DataFrame]) -> None:
@@ -191,7 +198,7 @@ def _check_content(arrays: Mapping[str, NDArray[Any]], tables: Mapping[str, pd.D
         if not name.isidentifier():
             raise ArtefactError(f"artefact: names of arrays and tables must be identifiers, got {name!r}; rename it")
     for name, array in arrays.items():
-        if array.dtype.str[1:].replace("b1", "?") not in _DTYPES.values():
+        if array.dtype.str[1:].replace("b1", "?") not in DTYPES.values():
             raise ArtefactError(
                 f"artefact: array {name!r} must be numeric or boolean, got {array.dtype}; put strings into a table"
             )
@@ -205,23 +212,10 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
         raise ArtefactError(f"artefact: meta and inputs must be JSON values ({error}); convert them first") from error
 
 
-@contextmanager
-def _one_writer(path: Path) -> Iterator[None]:
-    """Let one process at a time write at ``path``; the system frees the lock of one that dies."""
-    with (path / _LOCK).open("a") as file:
-        try:
-            import fcntl
-        except ImportError:  # no such locks on this system: the last writer wins
-            yield
-            return
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _write_files(
-    folder: Path, arrays: Mapping[str, NDArray[Any]], tables: Mapping[str, pd.DataFrame]
+    folder: Path, arrays: Mapping[str, NDArray[Any]], tables: Mapping[str, pd.DataFrame], known: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """Write arrays and tables to the disk itself; size and sha256 of each file by name."""
+    """Write arrays and tables to the disk itself; size and sha256 of each file there by name."""
     from safetensors.numpy import save_file
 
     if arrays:
@@ -230,28 +224,29 @@ def _write_files(
         table.to_parquet(folder / f"{name}.parquet", index=False)
     files = {}
     for file in sorted(folder.iterdir()):
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        if file.name not in known:
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": known.get(file.name) or sha256_of(file)}
     return files
 
 
 def _publish(path: Path, folder: Path, digest: str) -> None:
     """Give the finished folder its name, then swap the pointer to it: the one step that readers see."""
-    version = f"v-{digest[:12]}-{folder.name.removeprefix(_TEMPORARY)}"
+    version = f"v-{digest[:12]}-{folder.name.removeprefix(TEMPORARY)}"
     os.replace(folder, path / version)
-    _sync_folder(path)
-    pointer = path / f"{_TEMPORARY}{_POINTER}"
-    _write_synced(pointer, f"{version} {digest}\n".encode())
+    sync_folder(path)
+    pointer = path / f"{TEMPORARY}{_POINTER}"
+    write_synced(pointer, f"{version} {digest}\n".encode())
     os.replace(pointer, path / _POINTER)
-    _sync_folder(path)
+    sync_folder(path)
 
 
 def _clean(path: Path) -> None:
     """Remove what is not served: the version before, and what crashed writers left. Called by the one writer."""
     served, _ = _pointer(path)
     for entry in path.iterdir():
-        if entry.is_dir() and entry.name != served and entry.name.startswith(("v-", _TEMPORARY)):
+        if entry.is_dir() and entry.name != served and entry.name.startswith(("v-", TEMPORARY)):
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -293,42 +288,5 @@ def _check_file(file: Path, says: Mapping[str, Any], *, verify: bool) -> None:
     size = file.stat().st_size
     if size != says["bytes"]:
         raise ArtefactError(f"artefact: {file} must have {says['bytes']} bytes, got {size}; build it again")
-    if verify and _sha256(file) != says["sha256"]:
+    if verify and sha256_of(file) != says["sha256"]:
         raise ArtefactError(f"artefact: {file} was changed, its sha256 is not {says['sha256']}; build it again")
-
-
-def _map_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a safetensors file, memory-mapped, read-only."""
-    raw = np.memmap(file, dtype=np.uint8, mode="r")
-    start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
-    header = json.loads(raw[8:start].tobytes())
-    header.pop("__metadata__", None)
-    arrays = {}
-    for name, says in header.items():
-        first, stop = says["data_offsets"]
-        values = np.asarray(raw[start + first : start + stop]).view(np.dtype(_DTYPES[says["dtype"]]).newbyteorder("<"))
-        arrays[name] = values.reshape(says["shape"])
-    return arrays
-
-
-def _sha256(file: Path) -> str:
-    """sha256 of a file's content."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _write_synced(file: Path, content: bytes) -> None:
-    """Write a file to the disk itself."""
-    with file.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a folder's entries lasting."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
