@@ -1,13 +1,16 @@
-"""BERT in plain torch, without padding and without importing transformers: faster to load and faster to run.
+"""Networks of the BERT family in plain torch, without padding and without importing transformers.
 
-Covers checkpoints that are BERT as published (Devlin et al., 2019), in one safetensors file, with a ``tokenizer.json``.
+Covers what `families` lists, in one safetensors file with a ``tokenizer.json``, in fp32 and bf16, on a CPU and on a GPU.
 Everything else goes through `network`, which is also the oracle of the tests.
+
+All tokens of a batch pass through the linear maps as one matrix. Attention looks at runs of texts of one length at a
+time, or, on a GPU in bf16 where torch has it, at all texts in one call of variable-length flash attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
 
 import numpy as np
 import torch
@@ -17,13 +20,17 @@ from torch.nn import functional
 from .checkpoint import Checkpoint
 from .errors import EncoderError
 from .stamp import EncoderStamp
+from .tokens import Tokens
+from .weights import DTYPES, read_weights, relative_bias
 
-_PARTS = ("weight", "bias")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Run = tuple[int, int, int]
+"""First token, number of texts and their length, of a run of texts of one length."""
+
+_FLASH_HEAD = 256  # widest head that flash attention takes
 
 
 class BertNetwork:
-    """A loaded BERT with its tokenizer.
+    """A loaded network of the family with its tokenizer: a `runtimes.base.Runtime`.
 
     Args:
         checkpoint: what is loaded
@@ -36,94 +43,112 @@ class BertNetwork:
     """
 
     def __init__(self, checkpoint: Checkpoint, stamp: EncoderStamp, *, device: str, threads: int | None) -> None:
-        from tokenizers import Tokenizer
-
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = pick_device(device)
-        self._stamp, self._checkpoint = stamp, checkpoint
-        try:
-            self._tokenizer = Tokenizer.from_file(str(checkpoint.encoder / "tokenizer.json"))
-        except Exception as error:
-            raise _unreadable(stamp, checkpoint, error) from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(stamp.max_length)
-        self._load()
+        # on a GPU one batch is prepared while another runs; on a CPU every core has a batch of its own
+        self.workers = 2 if self.device == "cuda" else torch.get_num_threads()
+        self._stamp, self._norm_eps = stamp, checkpoint.shape.norm_eps if checkpoint.shape else 0.0
+        self.tokens = Tokens(checkpoint, stamp)
+        self._weights = read_weights(checkpoint, stamp, device=self.device, dtype=DTYPES[stamp.precision])
+        self._heads = self._weights.shape.heads
+        self._varlen = _flash(self._weights.words, self._heads) if self._weights.relative is None else None
 
-    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, cut to the stamp's length."""
-        texts = [text.lower() for text in texts] if self._checkpoint.lower else list(texts)
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+    def start_worker(self) -> None:
+        """Make the calling thread run its batches on one core; the other workers have the others."""
+        if self.device == "cpu":
+            torch.set_num_threads(1)
+
+    def end_workers(self) -> None:
+        """Threads that start later take over the number set last: make it the caller's again."""
+        torch.set_num_threads(torch.get_num_threads())
 
     def vectors(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
-        """Unit vectors of one batch of token ids, (n_batch, dim); texts of one length should stand together.
-
-        All tokens of the batch pass through the layers as one matrix; only attention looks at texts of one length at a
-        time, so nothing is padded.
-        """
-        runs = list(_runs(tokens))
-        ids = torch.tensor([token for text in tokens for token in text], device=self.device)  # (n_tokens,)
-        positions = torch.tensor([p for text in tokens for p in range(len(text))], device=self.device)
+        """Unit vectors of one batch of token ids, (n_batch, dim); texts of one length should stand together."""
+        lengths = [len(text) for text in tokens]
+        runs = list(_runs(lengths))
+        ids = np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=sum(lengths))  # (n_tokens,)
+        at = np.concatenate([np.tile(np.arange(length, dtype=np.int32), n) for _, n, length in runs])  # (n_tokens,)
         with torch.inference_mode():
-            hidden = self._normalise(self._words[ids] + self._positions[positions], self._embedding_norm)
-            for layer in self._layers:
-                hidden = self._layer(hidden, layer, runs)  # (n_tokens, dim)
-            pooled = [
-                pool(hidden[start : start + n * length].view(n, length, -1).float(), None, self._stamp.pooling)
-                for start, n, length in runs
-            ]
-            return functional.normalize(torch.cat(pooled)).cpu().numpy()
+            attend = self._attention(runs, lengths)
+            hidden = self._embed(self._there(ids), self._there(at))
+            for layer in self._weights.layers:
+                hidden = self._layer(hidden, layer, attend)  # (n_tokens, dim)
+            return self._back(functional.normalize(self._pool(hidden, runs, lengths)))
+
+    def _embed(self, ids: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """What enters the first layer, (n_tokens, dim), of token ids and positions, both (n_tokens,)."""
+        weights = self._weights
+        summed = functional.embedding(ids, weights.words) + functional.embedding(at, weights.positions)
+        return self._normalise(summed, *weights.norm)
 
     def _layer(
-        self, hidden: torch.Tensor, layer: dict[str, torch.Tensor], runs: list[tuple[int, int, int]]
+        self, hidden: torch.Tensor, layer: dict[str, torch.Tensor], attend: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
         """One encoder layer over packed tokens, (n_tokens, dim) to the same."""
         mixed = functional.linear(hidden, layer["qkv.weight"], layer["qkv.bias"])  # (n_tokens, 3 dim)
-        attended = torch.empty_like(hidden)
-        for start, n, length in runs:
-            stop = start + n * length
-            split = (
-                mixed[start:stop].view(n, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            )  # (3, n, heads, length, d)
-            seen = functional.scaled_dot_product_attention(split[0], split[1], split[2])
-            attended[start:stop] = seen.transpose(1, 2).reshape(n * length, -1)
-        attended = functional.linear(attended, layer["out.weight"], layer["out.bias"])
-        hidden = self._normalise(hidden + attended, (layer["norm1.weight"], layer["norm1.bias"]))
+        attended = functional.linear(attend(mixed), layer["out.weight"], layer["out.bias"])
+        hidden = self._normalise(hidden + attended, layer["norm1.weight"], layer["norm1.bias"])
         wide = functional.gelu(functional.linear(hidden, layer["up.weight"], layer["up.bias"]))
         narrow = functional.linear(wide, layer["down.weight"], layer["down.bias"])
-        return self._normalise(hidden + narrow, (layer["norm2.weight"], layer["norm2.bias"]))
+        return self._normalise(hidden + narrow, layer["norm2.weight"], layer["norm2.bias"])
 
-    def _normalise(self, hidden: torch.Tensor, norm: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def _attention(self, runs: list[Run], lengths: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Attention of one batch: query, key and value side by side (n_tokens, 3 dim) to (n_tokens, dim)."""
+        if self._varlen is not None:
+            ends = self._there(np.cumsum([0, *lengths], dtype=np.int32))  # (n_batch + 1,)
+            return lambda mixed: self._attend_flash(mixed, ends, max(lengths))
+        relative = self._weights.relative
+        biases = [None if relative is None else relative_bias(relative, length) for _, _, length in runs]
+        return lambda mixed: self._attend_runs(mixed, runs, biases)
+
+    def _attend_runs(self, mixed: torch.Tensor, runs: list[Run], biases: list[torch.Tensor | None]) -> torch.Tensor:
+        """Attention over runs of texts of one length, each with its relative bias or None."""
+        attended = mixed.new_empty(len(mixed), mixed.shape[1] // 3)  # (n_tokens, dim)
+        for (start, n, length), bias in zip(runs, biases, strict=True):
+            stop = start + n * length
+            split = mixed[start:stop].view(n, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+            # each of the three: (n, heads, length, d)
+            seen = functional.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=bias)
+            attended[start:stop] = seen.transpose(1, 2).reshape(n * length, -1)
+        return attended
+
+    def _attend_flash(self, mixed: torch.Tensor, ends: torch.Tensor, longest: int) -> torch.Tensor:
+        """Attention over all texts in one call; ``ends`` (n_batch + 1,) says where each text starts."""
+        if self._varlen is None:
+            raise EncoderError("variable-length attention is not available; use device cpu")
+        split = mixed.view(len(mixed), 3, self._heads, -1)  # (n_tokens, 3, heads, d)
+        seen = self._varlen(split[:, 0], split[:, 1], split[:, 2], ends, ends, longest, longest)
+        return seen.reshape(len(mixed), -1)
+
+    def _pool(self, hidden: torch.Tensor, runs: list[Run], lengths: list[int]) -> torch.Tensor:
+        """One vector a text, (n_batch, dim) float32, from packed token vectors (n_tokens, dim)."""
+        how = self._stamp.pooling
+        if self.device == "cuda" and how != "cls":  # one call, however many lengths there are
+            counts = self._there(np.array(lengths, dtype=np.int32))
+            return torch.segment_reduce(hidden.float(), how, lengths=counts, axis=0, unsafe=True)
+        parts = [hidden[start : start + n * length].view(n, length, -1) for start, n, length in runs]
+        return torch.cat([pool(part.float(), None, how) for part in parts])
+
+    def _normalise(self, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Layer normalisation of the last axis."""
-        return functional.layer_norm(hidden, hidden.shape[-1:], norm[0], norm[1], self._checkpoint.norm_eps)
+        return functional.layer_norm(hidden, hidden.shape[-1:], weight, bias, self._norm_eps)
 
-    def _load(self) -> None:
-        """Read the weights into the shapes the layers use."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    def _there(self, numbers: NDArray[np.int32]) -> torch.Tensor:
+        """Numbers on the device; to a GPU through pinned memory, so that nobody waits."""
+        tensor = torch.from_numpy(numbers)
+        return tensor if self.device == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
-        try:
-            read = load_file(self._checkpoint.encoder / "model.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise _unreadable(self._stamp, self._checkpoint, error) from error
-        weights = {
-            _today(name): tensor.to(self.device, DTYPES[self._stamp.precision])
-            for name, tensor in read.items()
-            if tensor.is_floating_point()
-        }
-        try:
-            self._words = weights["embeddings.word_embeddings.weight"]  # (n_words, dim)
-            self._positions = (
-                weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
-            )  # (n_positions, dim): every token is of the first type
-            self._embedding_norm = (weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"])
-            self._layers = [_layer_weights(weights, f"encoder.layer.{n}.") for n in range(self._checkpoint.layers)]
-        except KeyError as error:
-            raise EncoderError(
-                f"encoder {self._stamp.name!r}: {self._checkpoint.encoder} lacks the weight {error.args[0]}; "
-                "copy it there again"
-            ) from error
-        self._heads = self._checkpoint.heads
+    def _back(self, vectors: torch.Tensor) -> NDArray[np.float32]:
+        """Vectors in the memory of the CPU; the wait for a GPU lets other threads run."""
+        if self.device == "cpu":
+            return vectors.numpy()
+        here = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
+        here.copy_(vectors, non_blocking=True)
+        done = torch.cuda.Event(blocking=True)
+        done.record()
+        done.synchronize()
+        return here.numpy()
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
@@ -148,7 +173,11 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch
 
 
 def pick_device(device: str) -> str:
-    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``."""
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        EncoderError: a GPU is asked for, and torch sees none.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -156,38 +185,31 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _layer_weights(weights: dict[str, torch.Tensor], layer: str) -> dict[str, torch.Tensor]:
-    """Weights of one layer, query, key and value side by side."""
-    names = {
-        "out": "attention.output.dense", "norm1": "attention.output.LayerNorm", "up": "intermediate.dense",
-        "down": "output.dense", "norm2": "output.LayerNorm",
-    }  # fmt: skip
-    found = {f"{short}.{part}": weights[f"{layer}{name}.{part}"] for short, name in names.items() for part in _PARTS}
-    for part in _PARTS:
-        three = [weights[f"{layer}attention.self.{name}.{part}"] for name in ("query", "key", "value")]
-        found[f"qkv.{part}"] = torch.cat(three)
-    return found
+def _flash(words: torch.Tensor, heads: int) -> Callable[..., torch.Tensor] | None:
+    """torch's variable-length attention, None where it is absent or does not take such tensors.
+
+    It needs a GPU of compute capability 8 or newer, half precision, and a head width that is a multiple of 8.
+    """
+    head = words.shape[1] // heads
+    if words.device.type != "cuda" or words.dtype != torch.bfloat16 or head % 8 or head > _FLASH_HEAD:
+        return None
+    if torch.cuda.get_device_capability(words.device) < (8, 0):
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:  # torch older than 2.10
+        return None
+    return varlen_attn
 
 
-def _today(name: str) -> str:
-    """Name of a weight as written today, from any age and any head around the encoder."""
-    name = name.removeprefix("bert.")
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+def _runs(lengths: Sequence[int]) -> Iterator[Run]:
+    """The runs of equal lengths.
 
-
-def _runs(tokens: Sequence[list[int]]) -> Iterator[tuple[int, int, int]]:
-    """First token, number of texts and their length, of each run of texts of one length.
-
-    >>> list(_runs([[1, 2], [3, 4], [5]]))
+    >>> list(_runs([2, 2, 1]))
     [(0, 2, 2), (4, 1, 1)]
     """
     start = 0
-    for length, group in groupby(len(text) for text in tokens):
+    for length, group in groupby(lengths):
         n = sum(1 for _ in group)
         yield start, n, length
         start += n * length
-
-
-def _unreadable(stamp: EncoderStamp, checkpoint: Checkpoint, error: Exception) -> EncoderError:
-    """A file of the checkpoint that cannot be read."""
-    return EncoderError(f"encoder {stamp.name!r}: {checkpoint.encoder} cannot be read ({error}); copy it there again")

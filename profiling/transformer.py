@@ -8,7 +8,7 @@ pays for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from .checkpoint import read_checkpoint, tokenizer_digest, weights_digest
 from .errors import EncoderError
+from .schedule import encode_texts
 from .stamp import EncoderStamp
 from .texts import TextKind, clean_texts
 
 if TYPE_CHECKING:
-    from .bert import BertNetwork
-    from .network import Network
+    from .runtimes.base import Runtime
 
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
 
@@ -95,34 +95,24 @@ class TransformerEncoder:
         position = np.array([rows.setdefault(t, len(rows)) if t else -1 for t in cleaned], dtype=np.int64)  # (n,)
         vectors = np.zeros((len(rows) + 1, self.dim), dtype=np.float32)  # last row: zeros for blank texts
         if rows:
-            tokens = self._network.tokens([self._checkpoint.prompts.get(kind, "") + text for text in rows])
-            for batch in batches([len(t) for t in tokens], self._batch_tokens or _BATCH_TOKENS[self._network.device]):
-                vectors[batch] = self._network.vectors([tokens[row] for row in batch])
+            vectors[:-1] = self._encode([self._checkpoint.prompts.get(kind, "") + text for text in rows], kind)
         return vectors[position]
 
+    def _encode(self, texts: list[str], kind: TextKind) -> NDArray[np.float32]:
+        """Vectors of distinct texts, (n, dim). One query has all cores; everything else one core a batch."""
+        runtime = self._runtime
+        if kind == "query" and len(texts) == 1:
+            return runtime.vectors(runtime.tokens(texts))
+        budget = self._batch_tokens or _BATCH_TOKENS[runtime.device]
+        return encode_texts(runtime, texts, dim=self.dim, batch_tokens=budget)
+
     @cached_property
-    def _network(self) -> BertNetwork | Network:
-        """The network, loaded."""
-        if self._checkpoint.plain_bert:
+    def _runtime(self) -> Runtime:
+        """The engine, loaded."""
+        if self._checkpoint.shape is not None:
             from .bert import BertNetwork
 
             return BertNetwork(self._checkpoint, self.stamp, device=self._device, threads=self._threads)
         from .network import Network
 
         return Network(self._checkpoint, self.stamp, device=self._device, threads=self._threads)
-
-
-def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions in batches, longest first, so that rows x longest is at most ``batch_tokens`` (one row at least).
-
-    >>> list(batches([2, 9, 3, 3], 10))
-    [[1], [2, 3, 0]]
-    """
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda r: -lengths[r]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch

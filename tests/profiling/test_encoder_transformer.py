@@ -16,7 +16,8 @@ from tasteprint.profiling.bert import pool
 from tasteprint.profiling.checkpoint import read_checkpoint, weights_digest
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.transformer import TransformerEncoder, batches
+from tasteprint.profiling.schedule import batches
+from tasteprint.profiling.transformer import TransformerEncoder
 
 WORDS = ["red", "blue", "lamp", "desk", "sofa", "leather", "shoe", "steel", "faucet", "kitchen", "the", "a", "of", "in"]
 TEXTS = [
@@ -104,8 +105,8 @@ def test_batches_change_nothing(tiny_bert: Path, batch_tokens: int):
 def test_duplicates_are_encoded_once(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch):
     encoder = TransformerEncoder(tiny_bert)
     seen: list[int] = []
-    vectors_of = encoder._network.vectors
-    monkeypatch.setattr(encoder._network, "vectors", lambda tokens: seen.append(len(tokens)) or vectors_of(tokens))
+    vectors_of = encoder._runtime.vectors
+    monkeypatch.setattr(encoder._runtime, "vectors", lambda tokens: seen.append(len(tokens)) or vectors_of(tokens))
     vectors = encoder.encode(["red lamp", "sofa", " red lamp ", None] * 50)
     assert sum(seen) == 2
     np.testing.assert_array_equal(vectors[:4], vectors[196:])
@@ -174,9 +175,9 @@ def test_missing_weights_are_no_random_numbers(own_bert: Path):
     tensors = load_file(own_bert / "model.safetensors")
     del tensors["encoder.layer.1.output.dense.weight"]
     save_file(tensors, own_bert / "model.safetensors", metadata={"format": "pt"})
-    for plain in (True, False):
+    for shape in (read_checkpoint(own_bert).shape, None):
         encoder = TransformerEncoder(own_bert)
-        encoder._checkpoint = replace(encoder._checkpoint, plain_bert=plain)
+        encoder._checkpoint = replace(encoder._checkpoint, shape=shape)
         with pytest.raises(EncoderError, match=r"lacks .*encoder\.layer\.1\.output\.dense\.weight"):
             encoder.encode(["lamp"])
 
@@ -185,17 +186,17 @@ def test_missing_weights_are_no_random_numbers(own_bert: Path):
 def test_both_networks_agree(own_bert: Path, pooling: str):
     describe(own_bert, pooling)
     plain, general = TransformerEncoder(own_bert), TransformerEncoder(own_bert)
-    general._checkpoint = replace(general._checkpoint, plain_bert=False)
-    assert type(plain._network).__name__ == "BertNetwork"
-    assert type(general._network).__name__ == "Network"
+    general._checkpoint = replace(general._checkpoint, shape=None)
+    assert type(plain._runtime).__name__ == "BertNetwork"
+    assert type(general._runtime).__name__ == "Network"
     np.testing.assert_allclose(plain.encode(TEXTS), general.encode(TEXTS), atol=1e-5)
 
 
 def test_a_variation_of_bert_goes_through_transformers(own_bert: Path):
     config = json.loads((own_bert / "config.json").read_text())
-    assert read_checkpoint(own_bert).plain_bert
+    assert read_checkpoint(own_bert).shape
     (own_bert / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
-    assert not read_checkpoint(own_bert).plain_bert
+    assert read_checkpoint(own_bert).shape is None
 
 
 def test_positions_of_roberta_start_after_the_padding(own_bert: Path):
@@ -255,7 +256,7 @@ def test_tokens_equal_those_of_transformers(minilm: str):
     texts = [text for text in TEXTS if text and text.strip()]
     texts += ["ÉCOLE naïve Straße İstanbul", "a\u200bb \x00 c\ufffd", "don't [MASK] [SEP] <b>1/2' x 3</b>", "ﬁ ½ ℃"]
     oracle = AutoTokenizer.from_pretrained(checkpoint_folder(minilm))
-    network = open_encoder(EncoderConfig(name=minilm, device="cpu"))._network  # type: ignore[attr-defined]
+    network = open_encoder(EncoderConfig(name=minilm, device="cpu"))._runtime  # type: ignore[attr-defined]
     assert network.tokens(texts) == oracle(texts, truncation=True, max_length=256)["input_ids"]
 
 
