@@ -1,6 +1,6 @@
 """Networks of the BERT family in plain torch, without padding and without importing transformers.
 
-Covers what `families` lists, in one safetensors file with a ``tokenizer.json``, in fp32 and bf16, on a CPU and on a GPU.
+Covers what `families` lists, in one safetensors file with a ``tokenizer.json``, in fp32 and bf16, on CPU and GPU.
 Everything else goes through `network`, which is also the oracle of the tests.
 
 All tokens of a batch pass through the linear maps as one matrix. Attention looks at runs of texts of one length at a
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
+from typing import cast
 
 import numpy as np
 import torch
@@ -199,7 +200,7 @@ def _flash(words: torch.Tensor, heads: int) -> Callable[..., torch.Tensor] | Non
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:  # torch older than 2.10
         return None
-    return varlen_attn
+    return cast(Callable[..., torch.Tensor], varlen_attn)
 
 
 def _runs(lengths: Sequence[int]) -> Iterator[Run]:

@@ -123,7 +123,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     """
     family = config.get("model_type")
     usual = all(config.get(key, value) == value for key, value in _USUAL.items())
-    if family not in FAMILIES or not usual or any(config.get(key, "gelu") != "gelu" for key in _ACTIVATIONS):
+    usual = usual and all(config.get(key, "gelu") == "gelu" for key in _ACTIVATIONS)
+    if not isinstance(family, str) or family not in FAMILIES or not usual:
         return None
     layers, heads = config_value(config, "num_hidden_layers"), config_value(config, "num_attention_heads")
     if not layers or not heads:

@@ -1,4 +1,4 @@
-"""How near an encoder stays to its fp32 reference, on a sample of a shop's own texts, and the gate that stops a bad one.
+"""How near an encoder stays to its fp32 reference on a sample of a shop's own texts, and the gate that stops a bad one.
 
 Covers the measures (cosine, and overlap of each text's nearest neighbours), the bars of each precision, and the refusal
 with the figures. Which texts are measured is the caller's to choose: never those a quantised encoder was calibrated on

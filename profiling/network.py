@@ -1,4 +1,4 @@
-"""Any network that transformers can load: tokens in, pooled unit vectors out. The BERT family has a faster way in `bert`.
+"""Any network that transformers can load: tokens in, unit vectors out. The BERT family has a faster way in `bert`.
 
 Importing this module imports torch, so `transformer` does it late. It never imports sentence-transformers, which takes
 seconds.

@@ -1,4 +1,4 @@
-"""Keeping an engine busy: windows of texts, tokenised while the window before is computed, sorted by length, in batches.
+"""Keeping an engine busy: windows of texts, tokenised while the one before is computed, sorted by length, in batches.
 
 Covers the order of the work and its threads. The result depends on the texts and their order alone, not on how many
 threads there are or which finishes first: batches are made before anything runs, and each runs on one core.

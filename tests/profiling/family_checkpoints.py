@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-WORDS = ["red", "blue", "lamp", "desk", "sofa", "leather", "shoe", "steel", "faucet", "kitchen", "the", "a", "of", "in"]
+WORDS = "red blue lamp desk sofa leather shoe steel faucet kitchen the a of in".split()
 TEXTS = [
-    "red lamp", "leather sofa in the kitchen", "blue", "a " * 30, "steel kitchen faucet of the desk", "zzz", "shoe shoe",
-    "desk lamp", "the blue leather shoe",
+    "red lamp", "leather sofa in the kitchen", "blue", "a " * 30,
+    "steel kitchen faucet of the desk", "zzz", "shoe shoe", "desk lamp",
+    "the blue leather shoe",
 ]  # fmt: skip
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "mpnet", "distilbert")
 
