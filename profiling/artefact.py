@@ -112,6 +112,7 @@ def write_artefact(
         path.mkdir(parents=True, exist_ok=True)
         sync_folder(path.parent)
         with locked(path / _LOCK):
+            _remove(path, TEMPORARY)  # what crashed writers left
             folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path))
             try:
                 known = dict(files(folder)) if files is not None else {}
@@ -243,10 +244,14 @@ def _publish(path: Path, folder: Path, digest: str) -> None:
 
 
 def _clean(path: Path) -> None:
-    """Remove what is not served: the version before, and what crashed writers left. Called by the one writer."""
-    served, _ = _pointer(path)
+    """Remove what is not served. Called by the one writer."""
+    _remove(path, "v-", but=_pointer(path)[0])
+
+
+def _remove(path: Path, prefix: str, *, but: str = "") -> None:
+    """Remove the folders whose names start so."""
     for entry in path.iterdir():
-        if entry.is_dir() and entry.name != served and entry.name.startswith(("v-", TEMPORARY)):
+        if entry.is_dir() and entry.name != but and entry.name.startswith(prefix):
             shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -1,16 +1,12 @@
-"""Vectors of a catalogue, computed once: a cache by content, and the artefact that holds the result.
+"""Vectors of a catalogue, computed once: in memory, with a cache by content, and as an artefact.
 
-Covers encoding items by a template, keeping every vector on disk under the encoder's stamp and the text's hash, going
-on after an interruption, and saving and loading the whole. Splitting the work over machines is not covered.
+Covers encoding items by a template, going on after an interruption, and saving and loading the whole. A catalogue too
+large for memory goes from disk to disk in `embed_run`, through the same cache into the same artefact.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +14,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .artefact import read_artefact, write_artefact
+from .embed_cache import DamagedFileError, VectorCache
+from .embed_keys import Keys, distinct_keys, text_keys
+from .embed_plan import EmbedConfig, write_ids
+from .embed_shards import EmbeddingShards, open_embeddings, publish_shards
 from .encoder import Encoder
-from .errors import ArtefactError, EncoderError
 from .stamp import EncoderStamp
 from .templates import TemplateConfig, item_texts
 from .texts import TextKind, clean_texts
 
+__all__ = [
+    "EmbeddingShards",
+    "Embeddings",
+    "Progress",
+    "embed_items",
+    "embed_texts",
+    "load_embeddings",
+    "open_embeddings",
+    "save_embeddings",
+]
+
 Progress = Callable[[int, int], None]
 """Called with how many distinct texts are done and how many there are to encode."""
 
-_KIND = "embeddings"
-_KEY_BYTES = 16
 _CHUNK = 2048
 
 
@@ -90,23 +97,22 @@ def embed_texts(
         EncoderError: a text is no text, the encoder cannot be loaded, or the cache cannot be written.
     """
     cleaned = clean_texts(texts, kind)
-    distinct = list(dict.fromkeys(cleaned))
-    keys = np.array([_key(text, kind) for text in distinct], dtype=f"V{_KEY_BYTES}")  # (n_distinct,)
-    vectors = np.zeros((len(distinct), encoder.dim), dtype=np.float32)  # (n_distinct, d)
-    cache = None if cache_dir is None else _Cache(Path(cache_dir) / encoder.stamp.digest, encoder.dim)
-    known = np.zeros(len(distinct), dtype=bool) if cache is None else cache.fill(keys, vectors)
+    rows = distinct_keys(text_keys(cleaned, kind))
+    cache = None if cache_dir is None else VectorCache(Path(cache_dir) / encoder.stamp.digest, encoder.dim)
+    vectors = np.zeros((len(rows.keys), encoder.dim), dtype=np.float32)  # (n_distinct, d)
+    known = np.zeros(len(rows.keys), dtype=bool) if cache is None else _fill(cache, rows.keys, vectors)
     missing = np.flatnonzero(~known)
+    missing = missing[np.argsort(rows.first[missing])]  # in the order of the texts
     if progress is not None:
         progress(0, len(missing))
     for start in range(0, len(missing), chunk):
-        rows = missing[start : start + chunk]
-        vectors[rows] = encoder.encode([distinct[row] for row in rows], kind)
+        at = missing[start : start + chunk]
+        vectors[at] = encoder.encode([cleaned[row] for row in rows.first[at].tolist()], kind)
         if cache is not None:
-            cache.add(keys[rows], vectors[rows])
+            cache.add(rows.keys[at], vectors[at])
         if progress is not None:
             progress(min(start + chunk, len(missing)), len(missing))
-    row_of = {text: row for row, text in enumerate(distinct)}
-    return vectors[np.array([row_of[text] for text in cleaned], dtype=np.int64)]
+    return vectors[rows.place]
 
 
 def save_embeddings(embeddings: Embeddings, path: str | Path, *, inputs: Mapping[str, str] | None = None) -> str:
@@ -115,82 +121,48 @@ def save_embeddings(embeddings: Embeddings, path: str | Path, *, inputs: Mapping
     Raises:
         ArtefactError: ``path`` cannot be written.
     """
-    return write_artefact(
+    size = EmbedConfig().shard_items
+    return publish_shards(
         path,
-        kind=_KIND,
         stamp=embeddings.stamp,
-        inputs=inputs,
-        arrays={"vectors": embeddings.vectors},
-        tables={"items": pd.DataFrame({"item_id": embeddings.ids})},
-        meta={"n_items": len(embeddings.ids), "dim": int(embeddings.vectors.shape[1])},
+        n_items=len(embeddings.ids),
+        dim=int(embeddings.vectors.shape[1]),
+        shard_items=size,
+        blocks=lambda start, stop: (embeddings.vectors[start:stop],),
+        write_ids=lambda n, file: write_ids(file, embeddings.ids[n * size : (n + 1) * size].tolist()),
+        inputs=inputs or {},
+        meta={},
     )
 
 
 def load_embeddings(path: str | Path, *, stamp: EncoderStamp | None = None, verify: bool = True) -> Embeddings:
-    """Embeddings published at ``path``, their vectors memory-mapped.
+    """Embeddings published at ``path``, whole: memory-mapped if they are one shard, else copied together.
 
     Raises:
         ArtefactError: they are missing or damaged, or their stamp is not ``stamp``.
     """
-    read = read_artefact(path, kind=_KIND, stamp=stamp, verify=verify)
-    ids, vectors = read.tables["items"]["item_id"].to_numpy(object), read.arrays["vectors"]
-    if read.stamp is None or len(ids) != len(vectors):
-        raise ArtefactError(f"artefact {path}: {len(ids)} ids, {len(vectors)} vectors; embed the catalogue again")
+    read = open_embeddings(path, stamp=stamp, verify=verify)
+    if len(read) == 1:
+        ids, vectors = next(iter(read))
+        return Embeddings(ids, vectors, read.stamp)
+    ids, vectors = np.empty(read.n_items, dtype=object), np.empty((read.n_items, read.dim), dtype=np.float32)
+    start = 0
+    for some_ids, some_vectors in read:
+        stop = start + len(some_ids)
+        ids[start:stop], vectors[start:stop] = some_ids, some_vectors
+        start = stop
     return Embeddings(ids, vectors, read.stamp)
 
 
-class _Cache:
-    """Vectors of one encoder by text hash: files that are only ever added, each named by its own sha256."""
-
-    def __init__(self, folder: Path, dim: int) -> None:
-        self._folder = folder
-        self._record = np.dtype([("key", f"V{_KEY_BYTES}"), ("vector", "<f4", (dim,))])
-
-    def fill(self, keys: NDArray[np.void], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Write the vectors of known ``keys`` (n,) into ``vectors`` (n, d); which were known, (n,)."""
-        known = np.zeros(len(keys), dtype=bool)
-        row_of = {key.tobytes(): row for row, key in enumerate(keys)}
-        for file in sorted(self._folder.glob("*.vectors")):
-            content = file.read_bytes()
-            if _name(content) != file.name or len(content) % self._record.itemsize:
-                with suppress(OSError):
-                    file.unlink()  # cut short or changed: encode its texts again
-                continue
-            records = np.frombuffer(content, dtype=self._record)
-            found = [(row_of[key], at) for at, key in enumerate(_rows(records["key"])) if key in row_of]
-            rows, at = np.array(found, dtype=np.int64).reshape(-1, 2).T
-            vectors[rows] = records["vector"][at]
-            known[rows] = True
-        return known
-
-    def add(self, keys: NDArray[np.void], vectors: NDArray[np.float32]) -> None:
-        """Keep vectors (n, d) under their keys (n,)."""
-        records = np.empty(len(keys), dtype=self._record)
-        records["key"], records["vector"] = keys, vectors
-        content = records.tobytes()
+def _fill(cache: VectorCache, keys: Keys, vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Write the vectors of ascending distinct ``keys`` that the cache knows into ``vectors``; which they are."""
+    while True:
+        names = cache.names()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".tmp-", delete=False) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(file.name, self._folder / _name(content))
-        except OSError as error:
-            raise EncoderError(
-                f"cache {self._folder} cannot be written ({error}); make room or name another folder"
-            ) from error
-
-
-def _rows(keys: NDArray[np.void]) -> list[bytes]:
-    """Each key's bytes."""
-    return [key.tobytes() for key in keys]
-
-
-def _name(content: bytes) -> str:
-    """Name of a cache file with this content."""
-    return hashlib.sha256(content).hexdigest()[:32] + ".vectors"
-
-
-def _key(text: str, kind: str) -> bytes:
-    """Hash of a text and its kind, 16 bytes."""
-    return hashlib.blake2b(f"{kind}\0{text}".encode(), digest_size=_KEY_BYTES).digest()
+            places = cache.locate(keys, names)
+            known = places >= 0
+            vectors[known] = cache.gather(places[known], names)
+        except DamagedFileError as damaged:
+            cache.drop(damaged.name)
+            continue
+        return known

@@ -100,6 +100,9 @@ def write_tensor(file: Path, name: str, shape: Sequence[int], blocks: Iterable[N
         name: the array's name
         shape: of the whole array
         blocks: pieces along the first axis; together they must have ``shape``
+
+    Raises:
+        ValueError: they have another size.
     """
     size = 4 * int(np.prod(shape, dtype=np.int64))
     header = json.dumps({name: {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]}}).encode()
@@ -110,9 +113,11 @@ def write_tensor(file: Path, name: str, shape: Sequence[int], blocks: Iterable[N
             handle.write(piece)
             digest.update(piece)
         for block in blocks:
-            raw = memoryview(np.ascontiguousarray(block, dtype="<f4")).cast("B")
+            raw = np.ascontiguousarray(block, dtype="<f4").view(np.uint8).data
             handle.write(raw)
             digest.update(raw)
+        if handle.tell() != 8 + len(header) + size:
+            raise ValueError(f"{file}: blocks must have {size} bytes together, got {handle.tell() - 8 - len(header)}")
         handle.flush()
         os.fsync(handle.fileno())
     return digest.hexdigest()

@@ -91,17 +91,19 @@ def test_an_interrupted_run_goes_on(tmp_path: Path):
     np.testing.assert_array_equal(vectors, HashEncoder(dim=16).encode(texts))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "leftover"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "header", "vector", "key", "leftover"])
 def test_a_damaged_cache_is_encoded_again(tmp_path: Path, damage: str):
     texts = ["lamp", "sofa", "desk"]
     expected = embed_texts(texts, CountingEncoder(), tmp_path, chunk=2)
-    files = sorted(tmp_path.rglob("*.vectors"))
+    files = sorted(tmp_path.rglob("*.safetensors"))
     assert len(files) == 2
     content = bytearray(files[0].read_bytes())
     if damage == "cut":
         files[0].write_bytes(content[:-3])
-    elif damage == "flipped":
-        content[20] ^= 64
+    elif damage == "empty":
+        files[0].write_bytes(b"")
+    elif damage in ("header", "vector", "key"):
+        content[{"header": 20, "vector": len(content) // 2, "key": -1}[damage]] ^= 64
         files[0].write_bytes(content)
     else:
         (files[0].parent / ".tmp-dead").write_bytes(content[:7])

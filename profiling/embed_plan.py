@@ -1,0 +1,286 @@
+"""The plan of an embedding run: every row's text and key, which texts must be encoded, and in which chunks.
+
+Covers reading ``items.parquet`` piece by piece, so that memory does not grow with texts, and keeping the plan on disk,
+so that a run that was killed goes on with the very same chunks: a vector depends, in its last bits, on the texts that
+were encoded beside it. Encoding and publishing are `embed_run`'s work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from .embed_cache import VectorCache, file_numbers
+from .embed_keys import DistinctKeys, distinct_keys, text_keys
+from .errors import ShopError
+from .files import sha256_of, sync_folder, write_whole
+from .schema import columns_of, conform
+from .templates import TemplateConfig, item_texts
+from .texts import clean_texts
+
+_PLAN, _KEYS, _ENDS, _TEXTS = "plan.json", "rows.keys", "rows.ends", "texts.utf8"
+_MOST_CHUNK, _LEAST_CHUNK = 4096, 512
+_STEPS = 32
+
+
+class EmbedConfig(BaseModel):
+    """Sizes of the pieces in which a catalogue is embedded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk_texts: int | None = Field(
+        default=None,
+        ge=1,
+        le=1 << 20,
+        description="texts encoded and kept together, what a crash can cost; null = 512 to 4,096, as there is work",
+    )
+    shard_items: int = Field(default=1 << 18, ge=1, le=1 << 24, description="items in one file of the result")
+    batch_items: int = Field(default=1 << 14, ge=1, le=1 << 20, description="items read and written at a time")
+
+
+class Tell(Protocol):
+    """Called with what is being done, how much of how much (0 = unknown), and what else was counted so far."""
+
+    def __call__(self, what: str, done: int, total: int, counts: Mapping[str, int] | None = None) -> None:
+        """Take note."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Texts to encode together.
+
+    Attributes:
+        number: which chunk of its plan
+        texts: distinct texts
+    """
+
+    number: int
+    texts: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be embedded.
+
+    Attributes:
+        folder: where it is kept
+        known: files of the cache that hold vectors of it
+        rows: the distinct keys of the items' texts
+        missing: rows whose texts must be encoded, ascending, (n_missing,)
+        chunk_texts: texts in each chunk but the last
+        ids: files of item ids, one a shard, and their sha256
+    """
+
+    folder: Path
+    known: tuple[str, ...]
+    rows: DistinctKeys
+    missing: NDArray[np.int64]
+    chunk_texts: int
+    ids: Mapping[str, str]
+
+    @property
+    def n_items(self) -> int:
+        """Items of the catalogue."""
+        return len(self.rows.place)
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks to encode."""
+        return -(-len(self.missing) // self.chunk_texts)
+
+    def chunk_rows(self, number: int) -> NDArray[np.int64]:
+        """Rows of a chunk's texts."""
+        return self.missing[number * self.chunk_texts : (number + 1) * self.chunk_texts]
+
+    def chunks(self, numbers: list[int]) -> Iterator[Chunk]:
+        """The chunks of these numbers, read when asked for."""
+        ends = np.memmap(self.folder / _ENDS, dtype=np.int64, mode="r")
+        with (self.folder / _TEXTS).open("rb") as file:
+            for number in numbers:
+                yield Chunk(number, [_text(file, ends, row) for row in self.chunk_rows(number).tolist()])
+
+
+def chunk_size(n_missing: int, asked: int | None) -> int:
+    """Texts in a chunk: what was asked, else a power of two that makes 32 steps or more of a large enough work.
+
+    >>> [chunk_size(n, None) for n in (100, 40_000, 10_000_000)]
+    [512, 1024, 4096]
+    """
+    if asked is not None:
+        return asked
+    size = _LEAST_CHUNK
+    while size < _MOST_CHUNK and size * 2 * _STEPS <= n_missing:
+        size *= 2
+    return size
+
+
+def make_plan(
+    items: BinaryIO,
+    folder: Path,
+    settings: Mapping[str, Any],
+    cache: VectorCache,
+    template: TemplateConfig,
+    config: EmbedConfig,
+    tell: Tell,
+) -> Plan:
+    """Read the catalogue, write the plan into ``folder`` in place of any other, and open it.
+
+    Args:
+        items: ``items.parquet``, opened
+        folder: where the plan is kept
+        settings: what decides the result; `open_plan` must be given the same
+        cache: where known vectors are
+        template: how an item becomes a text
+        config: sizes
+        tell: called with the rows read so far
+
+    Raises:
+        ShopError: the file cannot be read or breaks the data contract.
+        DamagedFileError: a file of the cache is damaged.
+        OSError: the plan cannot be written.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with _Spool(folder, config.shard_items) as spool:
+        for ids, texts, total in _read(items, template, config.batch_items):
+            spool.add(ids, texts)
+            tell("Reading items", spool.n_items, total)
+        files = spool.finish()
+    there = cache.names()
+    rows = _rows(folder)
+    places = cache.locate(rows.keys, there)
+    known = [there[number] for number in np.unique(file_numbers(places)).tolist()]
+    said = {"settings": settings, "known": known, "files": files}
+    write_whole(folder / _PLAN, json.dumps(said, indent=1, sort_keys=True).encode())
+    return _plan(folder, known, rows, places, config.chunk_texts, files)
+
+
+def open_plan(folder: Path, settings: Mapping[str, Any], cache: VectorCache, config: EmbedConfig) -> Plan | None:
+    """The plan kept in ``folder``; None where there is none, it is damaged, or it was made for something else.
+
+    Raises:
+        DamagedFileError: a file of the cache is damaged.
+    """
+    try:
+        said = json.loads((folder / _PLAN).read_bytes())
+        whole = all(sha256_of(folder / name) == digest for name, digest in said["files"].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not whole or said["settings"] != settings or not set(said["known"]) <= set(cache.names()):
+        return None
+    rows = _rows(folder)
+    places = cache.locate(rows.keys, said["known"])
+    return _plan(folder, said["known"], rows, places, config.chunk_texts, said["files"])
+
+
+def _plan(
+    folder: Path,
+    known: list[str],
+    rows: DistinctKeys,
+    places: NDArray[np.int64],
+    asked: int | None,
+    files: Mapping[str, str],
+) -> Plan:
+    """What follows from the keys of the rows and where the cache holds them."""
+    missing = np.sort(rows.first[places < 0])
+    ids = {name: digest for name, digest in files.items() if name.startswith("ids-")}
+    return Plan(folder, tuple(known), rows, missing, chunk_size(len(missing), asked), ids)
+
+
+def _rows(folder: Path) -> DistinctKeys:
+    """The keys of the rows, sorted out."""
+    return distinct_keys(np.fromfile(folder / _KEYS, dtype=np.uint64).reshape(-1, 2))
+
+
+def _read(items: BinaryIO, template: TemplateConfig, batch: int) -> Iterator[tuple[list[str], list[str], int]]:
+    """Ids and texts of the items, a batch at a time, and how many items there are."""
+    try:
+        parquet = pq.ParquetFile(items, pre_buffer=False, buffer_size=1 << 20)
+        names = parquet.schema_arrow.names
+        columns = [column.name for column in columns_of("items") if column.name in names]
+        for piece in parquet.iter_batches(batch, columns=columns):
+            frame = conform("items", piece.to_pandas(integer_object_nulls=True))
+            texts = clean_texts(item_texts(frame, template))
+            yield frame["item_id"].tolist(), texts, parquet.metadata.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise ShopError(f"items.parquet: not readable as Parquet ({error}); write the shop anew") from error
+    except ShopError as error:
+        raise ShopError(f"items.parquet: {error}; 'tasteprint validate' lists all that is wrong") from error
+
+
+def _text(file: BinaryIO, ends: NDArray[np.int64], row: int) -> str:
+    """The text of one row."""
+    start = int(ends[row - 1]) if row else 0
+    file.seek(start)
+    return file.read(int(ends[row]) - start).decode()
+
+
+class _Spool:
+    """Writes keys, texts and ids of rows one after another."""
+
+    def __init__(self, folder: Path, shard_items: int) -> None:
+        self.n_items = 0
+        self._folder, self._shard_items = folder, shard_items
+        self._files = {name: (folder / name).open("wb") for name in (_KEYS, _ENDS, _TEXTS)}
+        self._sums = {name: hashlib.sha256() for name in self._files}
+        self._end = 0
+        self._ids: list[str] = []
+        self._shards: dict[str, str] = {}
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()  # a no-op after `finish`
+
+    def add(self, ids: list[str], texts: list[str]) -> None:
+        """Append rows."""
+        raw = [text.encode() for text in texts]
+        ends = self._end + np.cumsum([len(text) for text in raw], dtype=np.int64)
+        self._end = int(ends[-1]) if len(ends) else self._end
+        written = {_KEYS: text_keys(texts, "item").tobytes(), _ENDS: ends.tobytes(), _TEXTS: b"".join(raw)}
+        for name, content in written.items():
+            self._files[name].write(content)
+            self._sums[name].update(content)
+        self.n_items += len(ids)
+        self._ids += ids
+        while len(self._ids) >= self._shard_items:
+            self._write_ids(self._shard_items)
+
+    def finish(self) -> dict[str, str]:
+        """Write what is left to the disk itself; sha256 of every file."""
+        if self._ids:
+            self._write_ids(len(self._ids))
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        sync_folder(self._folder)
+        return {name: digest.hexdigest() for name, digest in self._sums.items()} | self._shards
+
+    def _write_ids(self, n: int) -> None:
+        file = self._folder / f"ids-{len(self._shards):05d}.parquet"
+        self._shards[file.name] = write_ids(file, self._ids[:n])
+        del self._ids[:n]
+
+
+def write_ids(file: Path, ids: list[str]) -> str:
+    """Write item ids as the one column of a Parquet file, synced; returns its sha256, which the ids decide."""
+    pq.write_table(pa.table({"item_id": pa.array(ids, pa.string())}), file, compression="zstd")
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+    return sha256_of(file)
