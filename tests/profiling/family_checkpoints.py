@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-WORDS = "red blue lamp desk sofa leather shoe steel faucet kitchen the a of in".split()
+WORDS = ["red", "blue", "lamp", "desk", "sofa", "leather", "shoe", "steel", "faucet", "kitchen", "the", "a", "of", "in"]
 TEXTS = [
     "red lamp", "leather sofa in the kitchen", "blue", "a " * 30,
     "steel kitchen faucet of the desk", "zzz", "shoe shoe", "desk lamp",
