@@ -39,6 +39,10 @@ PINS: Mapping[str, str] = {
 """Weights sha256 that an encoder of this name must have unless the configuration pins another."""
 
 
+STATIC = "static:"
+"""What the name of a static encoder's folder follows."""
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """What every encoder offers."""
@@ -65,7 +69,8 @@ class EncoderConfig(BaseModel):
     name: str = Field(
         default=DEFAULT_ENCODER,
         min_length=1,
-        description="installed package with get_model_path(), folder of a checkpoint, hub name, or hash:DIM for tests",
+        description="installed package with get_model_path(), folder of a checkpoint, hub name, static:FOLDER, or "
+        "hash:DIM for tests",
     )
     weights_sha256: str | None = Field(
         default=None,
@@ -90,7 +95,8 @@ class EncoderConfig(BaseModel):
 def open_encoder(config: EncoderConfig | None = None) -> Encoder:
     """The encoder a configuration names; the default one without a configuration.
 
-    A name is looked for as ``hash`` or ``hash:DIM``, then a folder, then an installed package, then on the model hub.
+    A name is looked for as ``hash`` or ``hash:DIM``, ``static:FOLDER`` (see `static`), then a folder, then an installed
+    package, then on the model hub.
 
     Raises:
         EncoderError: nothing of that name can be found or read, or its weights are not the pinned ones.
@@ -102,6 +108,10 @@ def open_encoder(config: EncoderConfig | None = None) -> Encoder:
     hashed = re.fullmatch(r"hash(?::(\d{1,6}))?", config.name)
     if hashed:
         return _open_hash(config, int(hashed[1] or 64))
+    if config.name.startswith(STATIC):
+        from .static import open_static
+
+        return open_static(config.name.removeprefix(STATIC), name=config.name, weights_sha256=config.weights_sha256)
     folder = checkpoint_folder(config.name)
     from .transformer import TransformerEncoder
 

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from tokenizers import Tokenizer
 
-PREFIX = "static:"
-"""What a configuration's ``encoder.name`` starts with to mean a static folder."""
-
 _WEIGHTS, _TOKENIZER, _CONFIG = "model.safetensors", "tokenizer.json", "config.json"
 _MAX_LENGTH = 512
 _CHUNK = 4096
@@ -64,7 +61,7 @@ class StaticEncoder:
 
     def __init__(self, folder: str | Path, *, name: str = "", weights_sha256: str | None = None) -> None:
         folder = Path(folder)
-        name = name or f"{PREFIX}{folder}"
+        name = name or f"static:{folder}"
         says = _read_config(folder)
         weights = _digest(folder / _WEIGHTS)
         if weights_sha256 not in (None, weights):

@@ -19,7 +19,7 @@ from tasteprint.profiling.distil import (
     token_vectors,
     zipf,
 )
-from tasteprint.profiling.encoder import Encoder, HashEncoder
+from tasteprint.profiling.encoder import Encoder, EncoderConfig, HashEncoder, open_encoder
 from tasteprint.profiling.errors import EncoderError
 from tasteprint.profiling.static import StaticTable, features, open_static, open_tokenizer, token_ids, write_static
 
@@ -247,6 +247,15 @@ def test_mistakes(tokenizer_file: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"nowhere\.json cannot be read"):
         distil_static(base, tmp_path / "nowhere.json", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_it_opens_by_name(tokenizer_file: Path, tmp_path: Path) -> None:
+    digest = write_static(table(), open_tokenizer(tokenizer_file, 512), tmp_path / "static", about={})
+    name = f"static:{tmp_path / 'static'}"
+    encoder = open_encoder(EncoderConfig(name=name))
+    assert (encoder.stamp.name, encoder.stamp.weights) == (name, digest)
+    with pytest.raises(EncoderError, match=f"pinned to {'0' * 64}"):
+        open_encoder(EncoderConfig(name=name, weights_sha256="0" * 64))
 
 
 def test_damage_is_named(tokenizer_file: Path, tmp_path: Path) -> None:
