@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -107,6 +108,8 @@ class Plan:
 
     def chunks(self, numbers: list[int]) -> Iterator[Chunk]:
         """The chunks of these numbers, read when asked for."""
+        if not numbers:
+            return
         ends = np.memmap(self.folder / _ENDS, dtype=np.int64, mode="r")
         with (self.folder / _TEXTS).open("rb") as file:
             for number in numbers:
@@ -155,8 +158,8 @@ def make_plan(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with _Spool(folder, config.shard_items) as spool:
-        for ids, texts, total in _read(items, template, config.batch_items):
-            spool.add(ids, texts)
+        for frame, total in read_items(items, config.batch_items):
+            spool.add(frame["item_id"].tolist(), clean_texts(item_texts(frame, template)))
             tell("Reading items", spool.n_items, total)
         files = spool.finish()
     there = cache.names()
@@ -205,16 +208,18 @@ def _rows(folder: Path) -> DistinctKeys:
     return distinct_keys(np.fromfile(folder / _KEYS, dtype=np.uint64).reshape(-1, 2))
 
 
-def _read(items: BinaryIO, template: TemplateConfig, batch: int) -> Iterator[tuple[list[str], list[str], int]]:
-    """Ids and texts of the items, a batch at a time, and how many items there are."""
+def read_items(items: BinaryIO, batch: int = 1 << 14) -> Iterator[tuple[pd.DataFrame, int]]:
+    """The items of an ``items.parquet`` in the data contract's columns, a batch at a time, and how many there are.
+
+    Raises:
+        ShopError: the file cannot be read or breaks the data contract.
+    """
     try:
         parquet = pq.ParquetFile(items, pre_buffer=False, buffer_size=1 << 20)
         names = parquet.schema_arrow.names
         columns = [column.name for column in columns_of("items") if column.name in names]
         for piece in parquet.iter_batches(batch, columns=columns):
-            frame = conform("items", piece.to_pandas(integer_object_nulls=True))
-            texts = clean_texts(item_texts(frame, template))
-            yield frame["item_id"].tolist(), texts, parquet.metadata.num_rows
+            yield conform("items", piece.to_pandas(integer_object_nulls=True)), parquet.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise ShopError(f"items.parquet: not readable as Parquet ({error}); write the shop anew") from error
     except ShopError as error:

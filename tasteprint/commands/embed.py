@@ -1,21 +1,28 @@
-"""``tasteprint embed``: vectors of a shop's catalogue, computed once and published as a stamped artefact."""
+"""``tasteprint embed``: vectors of a shop's catalogue, computed once and published as stamped shards."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import ConfigOption, JsonOption, SetOption
+from .progress import Say, steps
 
 if TYPE_CHECKING:
-    from ..profiling.embeddings import Progress
+    from ..profiling.embed_run import EmbedReport
+
+
+class Where(StrEnum):
+    """What encodes."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def embed(
@@ -29,70 +36,117 @@ def embed(
         Path | None,
         typer.Option("--cache", help="Folder of the vector cache; default: OUT/cache.", show_default=False),
     ] = None,
+    on: Annotated[Where, typer.Option("--on", help="Encode in this process, or on Ray.")] = Where.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Ray actors; default: one a GPU, or one a CPU.", show_default=False),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Ray cluster to join; default: one on this machine.", show_default=False),
+    ] = None,
+    chunk: Annotated[
+        int | None,
+        typer.Option("--chunk", min=1, help="Texts encoded and kept together; default: as fits.", show_default=False),
+    ] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Embed a shop's catalogue; texts embedded before are not embedded again.
 
-    The folder OUT holds the item ids and their vectors under the stamp of the encoder and the item template. A run that
-    was interrupted goes on where it stopped.
+    The folder OUT holds item ids and vectors in shards, under one manifest with the stamp of the encoder and the item
+    template and a checksum of every file. A run that was interrupted, even killed, goes on where it stopped, and its
+    result is the same to the last byte. Memory does not grow with the texts.
 
     Examples:
 
       tasteprint embed shops/grocery --out work/embeddings
 
       tasteprint embed shops/grocery --out work/embeddings --encoder hash:64 --json
+
+      tasteprint embed shops/grocery --out work/embeddings --on ray --workers 2
     """
     from ..config import load_settings
-    from ..profiling.embeddings import embed_items, save_embeddings
-    from ..profiling.encoder import open_encoder
-    from ..profiling.shop import read_shop
+    from ..profiling.embed_fidelity import ready_encoder
+    from ..profiling.embed_plan import EmbedConfig
+    from ..profiling.embed_run import embed_shop, encode_here
 
     named = [] if encoder is None else [f"encoder.name={json.dumps(encoder)}"]
     settings = load_settings(config, sets=[*(sets or ()), *named]).settings
-    items = read_shop(shop, tables=["items"]).table("items")
-    opened = open_encoder(settings.encoder)
-    with _progress(quiet=as_json) as (report, run):
-        made = embed_items(items, opened, settings.template, cache or out / "cache", progress=report)
-    digest = save_embeddings(made, out, inputs={"items": _sha256(shop / "items.parquet")})
+    began_s = time.monotonic()
+    with steps(quiet=as_json) as say:
+        timed = _Timed(say)
+        ready = ready_encoder(
+            settings.encoder, shop / "items.parquet", cache or out / "cache", settings.template, tell=timed
+        )
+        if on is Where.RAY:
+            from ..profiling.embed_ray import encode_on_ray
+
+            encode = encode_on_ray(ready.opener, ready.encoder.stamp.digest, workers=workers, address=address)
+        else:
+            encode = encode_here(ready.encoder)
+        report = embed_shop(
+            shop,
+            out,
+            ready.encoder,
+            settings.template,
+            cache,
+            config=EmbedConfig(chunk_texts=chunk),
+            encode=encode,
+            fidelity=None if ready.fidelity is None else ready.fidelity.to_dict(),
+            tell=timed,
+        )
+    run = {"took_s": round(time.monotonic() - began_s, 3), **timed.figures(report.n_encoded)}
     if as_json:
-        stamp = made.stamp.to_dict() | {"digest": made.stamp.digest}
-        about = {"shop": str(shop), "out": str(out), "items": len(items), "dim": opened.dim, "digest": digest}
-        typer.echo(json.dumps(about | run | {"stamp": stamp}))
+        stamp = report.stamp.to_dict() | {"digest": report.stamp.digest}
+        typer.echo(json.dumps(_about(shop, out, report, ready.encoder.dim) | run | {"stamp": stamp}))
         return
-    rate = f" at {run['texts_per_s']:,.0f} texts/s" if run["encoded_texts"] else ""
-    typer.echo(f"{out}: {len(items):,} items, {run['encoded_texts']:,.0f} texts encoded{rate}, {opened.dim} dimensions")
-    typer.echo(f"encoder {made.stamp}")
+    typer.echo(_words(out, report, run, ready.encoder.dim))
+    if ready.fidelity is not None:
+        typer.echo(f"against fp32: {ready.fidelity}")
+    typer.echo(f"encoder {report.stamp}")
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[tuple[Progress, dict[str, float]]]:
-    """A function that draws a bar with texts a second on stderr, and what it counted."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    run = {"encoded_texts": 0, "encode_s": 0.0, "texts_per_s": 0.0}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(file=sys.stderr, quiet=quiet)) as bar:
-        task = bar.add_task("Embedding items", total=None, rate="")
-
-        def report(done: int, total: int) -> None:
-            took = bar.tasks[task].elapsed or 0.0
-            rate = done / took if took else 0.0
-            run.update(encoded_texts=total, encode_s=round(took, 3), texts_per_s=round(rate, 1))
-            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} texts/s" if done else "")
-
-        yield report, run
+def _about(shop: Path, out: Path, report: EmbedReport, dim: int) -> dict[str, Any]:
+    """What JSON output says of a run."""
+    return {
+        "shop": str(shop),
+        "out": str(out),
+        "items": report.n_items,
+        "texts": report.n_texts,
+        "encoded_texts": report.n_encoded,
+        "resumed_texts": report.n_resumed,
+        "up_to_date": report.up_to_date,
+        "shards": report.n_shards,
+        "dim": dim,
+        "digest": report.digest,
+    }
 
 
-def _sha256(file: Path) -> str:
-    """sha256 of a file's content."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _words(out: Path, report: EmbedReport, run: Mapping[str, float], dim: int) -> str:
+    """What a person is told of a run."""
+    size = f"{report.n_items:,} items, {dim} dimensions, shards: {report.n_shards}"
+    if report.up_to_date:
+        return f"{out}: up to date, nothing to do; {size}"
+    rate = f" at {run['texts_per_s']:,.0f} texts/s" if report.n_encoded else ""
+    before = f", {report.n_resumed:,} by the run that was interrupted" if report.n_resumed else ""
+    return f"{out}: {report.n_encoded:,} texts encoded{rate}{before}; {size}"
+
+
+class _Timed:
+    """Passes progress on, and times the encoding."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self._first_s, self._last_s = say, 0.0, 0.0
+
+    def __call__(self, what: str, done: int, total: int, counts: Mapping[str, int] | None = None) -> None:
+        if counts is not None:
+            self._last_s = time.monotonic()
+            self._first_s = self._first_s or self._last_s
+        self._say(what, done, total, counts)
+
+    def figures(self, n_texts: int) -> dict[str, float]:
+        """Seconds of encoding and texts a second, the loading of the model included."""
+        took_s = self._last_s - self._first_s
+        return {"encode_s": round(took_s, 3), "texts_per_s": round(n_texts / took_s, 1) if took_s and n_texts else 0.0}

@@ -161,4 +161,4 @@ def test_the_command(tmp_path: Path):
     back = load_embeddings(tmp_path / "out")
     np.testing.assert_array_equal(back.vectors, HashEncoder(dim=32).encode(item_texts(shop.table("items"))))
     said = CliRunner().invoke(app, asked[:-1], catch_exceptions=False).stdout
-    assert "0 texts encoded, 32 dimensions" in said
+    assert "up to date, nothing to do; 42 items, 32 dimensions" in said

@@ -1,0 +1,351 @@
+"""Embedding from disk to disk: the result, resuming byte for byte, damage, changed settings, turns and errors."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from tasteprint.profiling import embed_cache, embed_plan, embed_run, embed_shards
+from tasteprint.profiling.embed_plan import Chunk, EmbedConfig, chunk_size
+from tasteprint.profiling.embed_run import embed_shop, encode_here
+from tasteprint.profiling.embeddings import embed_items, embed_texts, load_embeddings, open_embeddings
+from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError
+from tasteprint.profiling.files import locked
+from tasteprint.profiling.hashing import HashEncoder
+from tasteprint.profiling.schema import conform
+from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.templates import TemplateConfig, item_texts
+
+SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
+
+
+class BatchEncoder(HashEncoder):
+    """Vectors that depend, like a network's last bits, on what is encoded beside them; remembers the texts."""
+
+    def __init__(self, seed: int = 0, pause_s: float = 0.0) -> None:
+        super().__init__(dim=16, seed=seed)
+        self.seen: list[str | None] = []
+        self.pause_s = pause_s
+
+    def encode(self, texts: Sequence[str | None], kind: str = "item") -> NDArray[np.float32]:  # type: ignore[override]
+        time.sleep(self.pause_s)
+        self.seen += list(texts)
+        beside = hashlib.sha256("\0".join(text or "" for text in texts).encode()).digest()[0]
+        return super().encode(texts) + np.float32(beside * 1e-7)
+
+
+def make_shop(folder: Path, titles: Sequence[str | None]) -> Path:
+    """A shop of items with these titles."""
+    items = conform("items", pd.DataFrame({"item_id": [f"i{row}" for row in range(len(titles))], "title": titles}))
+    return write_shop(Shop("s", items=items), folder, overwrite=True)
+
+
+def titles_of(n: int) -> list[str | None]:
+    """Titles, some of them twice, one blank."""
+    return [*(f"lamp {row % (n - 20)}" for row in range(n - 1)), ""]
+
+
+def content(out: Path) -> dict[str, str]:
+    """sha256 of every file that is served, by name, and what the pointer says of the manifest."""
+    version, digest = (out / "CURRENT").read_text().split()
+    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (out / version).iterdir()}
+    return found | {"CURRENT": digest}
+
+
+def leftovers(out: Path) -> list[str]:
+    """What a finished run should not leave."""
+    return [str(path) for path in out.rglob("*") if path.name.startswith((".tmp-", ".run"))]
+
+
+def test_equals_embedding_in_memory(tmp_path: Path):
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    told: list[tuple[str, int, int]] = []
+    report = embed_shop(
+        shop, tmp_path / "out", HashEncoder(dim=16), config=SIZES, tell=lambda *said: told.append(said[:3])
+    )
+    frame = pq.read_table(shop / "items.parquet").to_pandas()
+    expected = embed_items(frame, HashEncoder(dim=16))
+    made = load_embeddings(tmp_path / "out", stamp=expected.stamp)
+    np.testing.assert_array_equal(made.vectors, expected.vectors)
+    assert made.ids.tolist() == expected.ids.tolist()
+    assert (report.n_items, report.n_texts, report.n_encoded, report.n_shards) == (250, 231, 231, 3)
+    assert told[-1] == ("Writing shards", 250, 250)
+    assert ("Encoding texts", 231, 231) in told
+    assert not leftovers(tmp_path / "out")
+
+
+def test_shards_one_by_one(tmp_path: Path):
+    from safetensors.numpy import load_file
+
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    embed_shop(shop, tmp_path / "out", HashEncoder(dim=16), config=SIZES)
+    read = open_embeddings(tmp_path / "out")
+    embed_shop(make_shop(tmp_path / "shop", titles_of(30)), tmp_path / "out", HashEncoder(dim=16), config=SIZES)
+    assert [(len(ids), vectors.shape) for ids, vectors in read] == [(100, (100, 16)), (100, (100, 16)), (50, (50, 16))]
+    assert read.meta["shard_rows"] == [100, 100, 50]
+    assert [*read][2][0][-1] == "i249"
+    version = tmp_path / "out" / (tmp_path / "out" / "CURRENT").read_text().split()[0]
+    assert load_file(version / "vectors-00000.safetensors")["vectors"].shape == (30, 16)
+    (version / "vectors-00000.safetensors").write_bytes(b"")
+    with pytest.raises(ArtefactError, match="must have"):
+        open_embeddings(tmp_path / "out")
+
+
+def test_no_items_at_all(tmp_path: Path):
+    report = embed_shop(make_shop(tmp_path / "shop", []), tmp_path / "out", HashEncoder(dim=16))
+    assert (report.n_items, report.n_shards) == (0, 0)
+    assert load_embeddings(tmp_path / "out").vectors.shape == (0, 16)
+
+
+class Stopped(Exception):
+    """What stops a run in these tests."""
+
+
+def stopping(encoder: BatchEncoder, after: int) -> embed_run.Encode:
+    """Encoding that fails after so many chunks."""
+
+    def encode(chunks: Iterable[Chunk]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for number, made in enumerate(encode_here(encoder)(chunks)):
+            if number == after:
+                raise Stopped
+            yield made
+
+    return encode
+
+
+@pytest.mark.parametrize("after", [0, 3, 14])
+def test_an_interrupted_run_ends_the_same(tmp_path: Path, after: int):
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
+    encoder = BatchEncoder()
+    with pytest.raises(Stopped):
+        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, after))
+    assert not (tmp_path / "out" / "CURRENT").exists()
+    rest = BatchEncoder()
+    report = embed_shop(shop, tmp_path / "out", rest, config=SIZES)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert report.n_encoded == len(rest.seen) == 231 - 16 * after == 231 - report.n_resumed
+
+
+def test_only_what_changed_is_encoded(tmp_path: Path):
+    titles = titles_of(250)
+    embed_shop(make_shop(tmp_path / "shop", titles), tmp_path / "out", BatchEncoder(), config=SIZES)
+    same = BatchEncoder()
+    assert embed_shop(tmp_path / "shop", tmp_path / "out", same, config=SIZES).up_to_date
+    before = load_embeddings(tmp_path / "out").vectors.copy()
+    titles[7], titles[90] = "desk", "sofa"
+    report = embed_shop(make_shop(tmp_path / "shop", titles), tmp_path / "out", same, config=SIZES)
+    assert same.seen == ["desk", "sofa"]
+    assert (report.n_encoded, report.up_to_date) == (2, False)
+    kept = np.delete(np.arange(250), [7, 90])
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "out").vectors[kept], before[kept])
+
+
+def test_what_is_published_but_damaged_is_made_again(tmp_path: Path):
+    shop = make_shop(tmp_path / "shop", titles_of(60))
+    embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
+    expected = content(tmp_path / "out")
+    version = tmp_path / "out" / (tmp_path / "out" / "CURRENT").read_text().split()[0]
+    damaged = bytearray((version / "vectors-00000.safetensors").read_bytes())
+    damaged[-2] ^= 1
+    (version / "vectors-00000.safetensors").write_bytes(damaged)
+    assert not embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES).up_to_date
+    assert content(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("where", ["keys", "vectors", "cut"])
+def test_damage_to_the_cache_while_a_run_sleeps(tmp_path: Path, where: str):
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
+    encoder = BatchEncoder()
+    with pytest.raises(Stopped):
+        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
+    file = sorted((tmp_path / "out" / "cache").rglob("*.safetensors"))[2]
+    raw = bytearray(file.read_bytes())
+    if where == "cut":
+        raw = raw[:-40]
+    else:
+        raw[-5 if where == "keys" else len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    rest = BatchEncoder()
+    embed_shop(shop, tmp_path / "out", rest, config=SIZES)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert len(rest.seen) == 231 - 4 * 16
+
+
+@pytest.mark.parametrize("name", ["plan.json", "rows.keys", "texts.utf8", "ids-00001.parquet", "done"])
+def test_damage_to_the_plan(tmp_path: Path, name: str):
+    """A damaged plan is made again: right vectors, and nothing that was encoded is lost."""
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    encoder = BatchEncoder()
+    with pytest.raises(Stopped):
+        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
+    file = tmp_path / "out" / ".run" / name
+    file.write_bytes(file.read_bytes()[:-7])
+    rest = BatchEncoder()
+    embed_shop(shop, tmp_path / "out", rest, config=SIZES)
+    made = load_embeddings(tmp_path / "out").vectors
+    titles = pq.read_table(shop / "items.parquet").to_pandas()
+    np.testing.assert_allclose(made, HashEncoder(dim=16).encode(item_texts(titles)), atol=1e-4)
+    assert len(rest.seen) == 231 - 5 * 16 + (16 if name == "done" else 0)
+
+
+@pytest.mark.parametrize("change", ["items", "template", "encoder", "sizes"])
+def test_other_settings_begin_another_plan(tmp_path: Path, change: str):
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    encoder, template, sizes = BatchEncoder(), TemplateConfig(), SIZES
+    with pytest.raises(Stopped):
+        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
+    if change == "items":
+        make_shop(shop, ["desk", *titles_of(250)[1:]])
+    elif change == "template":
+        template = TemplateConfig(fields=("title",), labels="all")
+    elif change == "encoder":
+        encoder = BatchEncoder(seed=1)
+    else:
+        sizes = SIZES.model_copy(update={"chunk_texts": 20})
+    fresh = BatchEncoder(seed=1 if change == "encoder" else 0)
+    embed_shop(shop, tmp_path / "out", fresh, template, config=sizes)
+    frame = pq.read_table(shop / "items.parquet").to_pandas()
+    expected = HashEncoder(dim=16, seed=1 if change == "encoder" else 0).encode(item_texts(frame, template))
+    made = load_embeddings(tmp_path / "out", stamp=fresh.stamp.with_template(template.text))
+    np.testing.assert_allclose(made.vectors, expected, atol=1e-4)
+    new_texts = {"items": 231 + 1 - 80, "template": 231, "encoder": 231, "sizes": 231 - 80}[change]
+    assert len(fresh.seen) in (new_texts, new_texts - 80)  # texts that stay the same are known
+
+
+def test_one_run_at_a_time(tmp_path: Path):
+    shop = make_shop(tmp_path / "shop", titles_of(50))
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out" / ".embed.lock"), pytest.raises(ArtefactError, match="another run is at work"):
+        embed_shop(shop, tmp_path / "out", BatchEncoder())
+    embed_shop(shop, tmp_path / "out", BatchEncoder())
+
+
+@pytest.mark.parametrize("where", ["plan", "cache", "shards"])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str):
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
+    with monkeypatch.context() as patched:
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        module, name = {
+            "plan": (embed_plan, "write_whole"),
+            "cache": (embed_cache, "write_whole"),
+            "shards": (embed_shards, "write_tensor"),
+        }[where]
+        patched.setattr(module, name, full)
+        with pytest.raises((ArtefactError, EncoderError), match=r"No space left.*make room|No space left.*free space"):
+            embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
+    embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert not leftovers(tmp_path / "out")
+
+
+def test_errors_say_what_to_do(tmp_path: Path):
+    shop = make_shop(tmp_path / "shop", titles_of(50))
+    with pytest.raises(ShopError, match="shop that has items"):
+        embed_shop(tmp_path, tmp_path / "out", HashEncoder())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtefactError, match="name another folder"):
+        embed_shop(shop, tmp_path / "file", HashEncoder())
+    with pytest.raises(EncoderError, match=r"cannot be written.*name another folder"):
+        embed_shop(shop, tmp_path / "out", HashEncoder(), cache_dir=tmp_path / "file")
+    (shop / "items.parquet").write_bytes(b"no parquet")
+    with pytest.raises(ShopError, match="not readable as Parquet"):
+        embed_shop(shop, tmp_path / "out", HashEncoder())
+    pd.DataFrame({"item_id": ["a", None], "title": ["x", "y"]}).to_parquet(shop / "items.parquet")
+    with pytest.raises(ShopError, match="null"):
+        embed_shop(shop, tmp_path / "out", HashEncoder())
+
+
+@pytest.mark.parametrize("bad", ["nan", "short"])
+def test_what_is_no_vector_is_refused(tmp_path: Path, bad: str):
+    def encode(chunks: Iterable[Chunk]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for chunk in chunks:
+            made = np.ones((len(chunk.texts) - (bad == "short"), 16), dtype=np.float32)
+            made[0, 0] = np.nan if bad == "nan" else 1
+            yield chunk.number, made
+
+    with pytest.raises(EncoderError, match="finite vectors of 16"):
+        embed_shop(make_shop(tmp_path / "shop", titles_of(50)), tmp_path / "out", BatchEncoder(), encode=encode)
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+
+
+def test_the_older_cache_stays_readable(tmp_path: Path):
+    """Files of key and vector records, as written before: 16 bytes of hash, then float32, named by their sha256."""
+    encoder = HashEncoder(dim=16)
+    texts = [f"lamp {row}" for row in range(20)]
+    keys = [hashlib.blake2b(f"item\0{text}".encode(), digest_size=16).digest() for text in texts]
+    raw = b"".join(
+        key + vector.astype("<f4").tobytes() for key, vector in zip(keys, encoder.encode(texts), strict=True)
+    )
+    folder = tmp_path / encoder.stamp.digest
+    folder.mkdir()
+    (folder / f"{hashlib.sha256(raw).hexdigest()[:32]}.vectors").write_bytes(raw)
+    again = BatchEncoder()
+    np.testing.assert_array_equal(
+        embed_texts([*texts[::-1], "", None], again, tmp_path)[:20], encoder.encode(texts[::-1])
+    )
+    assert again.seen == [""]
+    report = embed_shop(make_shop(tmp_path / "shop", texts), tmp_path / "out", again, cache_dir=tmp_path)
+    assert report.n_encoded == 0
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "out").vectors, encoder.encode(texts))
+    (folder / f"{hashlib.sha256(raw).hexdigest()[:32]}.vectors").write_bytes(raw[:-4])
+    embed_texts(texts, again, tmp_path)
+    assert len(again.seen) == 21
+
+
+def test_chunk_size_makes_steps():
+    for n in (1, 511, 16_384, 50_000, 131_072, 10**7):
+        size = chunk_size(n, None)
+        assert 512 <= size <= 4096
+        assert size == 512 or n / size >= 32
+    assert chunk_size(10**7, 7) == 7
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_embed_run import SIZES, BatchEncoder
+from tasteprint.profiling.embed_run import embed_shop
+embed_shop(Path({shop!r}), Path({out!r}), BatchEncoder(pause_s=0.01), config=SIZES)
+"""
+
+
+def test_killed_at_any_point(tmp_path: Path):
+    """kill -9 at random moments, again and again, until a run gets through: the same bytes."""
+    shop = make_shop(tmp_path / "shop", titles_of(600))
+    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
+    code = CHILD.format(here=str(Path(__file__).parent), shop=str(shop), out=str(tmp_path / "out"))
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(4):
+        child = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
+        run, limit = tmp_path / "out" / ".run", time.monotonic() + 30
+        while not run.exists() and child.poll() is None and time.monotonic() < limit:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.2))
+        child.send_signal(signal.SIGKILL)
+        kills += child.wait() == -signal.SIGKILL
+    assert kills >= 2
+    embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert not leftovers(tmp_path / "out")
