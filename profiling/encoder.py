@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ from .errors import EncoderError
 from .hashing import HashEncoder
 from .stamp import EncoderStamp
 from .texts import TEXT_KINDS, TextKind, clean_texts
+
+if TYPE_CHECKING:
+    from .runtimes.quantise import QuantiseConfig
+    from .transformer import TransformerEncoder
 
 __all__ = [
     "PINS",
@@ -31,6 +36,7 @@ __all__ = [
     "checkpoint_folder",
     "clean_texts",
     "open_encoder",
+    "prepare_encoder",
 ]
 
 PINS: Mapping[str, str] = {
@@ -80,8 +86,18 @@ class EncoderConfig(BaseModel):
     max_length: int | None = Field(
         default=None, ge=4, le=8192, description="tokens kept of a text; null = what the checkpoint says"
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="arithmetic; bf16 is faster where the processor has it, much slower elsewhere"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        default="fp32",
+        description="arithmetic; auto = the fastest lossless one here (bf16 on a GPU or a processor that has it, else "
+        "fp32); int8 is faster, not lossless, and has to be prepared on the shop's texts",
+    )
+    runtime: Literal["auto", "torch", "openvino", "onnx"] = Field(
+        default="auto", description="engine; auto = torch, for int8 the faster one of the others on this processor"
+    )
+    prepared: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder of exported and quantised networks; int8 needs it, others open sooner with it",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto = the GPU if there is one")
     batch_tokens: int | None = Field(
@@ -112,15 +128,73 @@ def open_encoder(config: EncoderConfig | None = None) -> Encoder:
         from .static import open_static
 
         return open_static(config.name.removeprefix(STATIC), name=config.name, weights_sha256=config.weights_sha256)
-    folder = checkpoint_folder(config.name)
+    return _open_transformer(config)
+
+
+def prepare_encoder(
+    config: EncoderConfig | None,
+    texts: Sequence[str | None],
+    folder: str | Path,
+    *,
+    quantise: QuantiseConfig | None = None,
+) -> Encoder:
+    """The encoder a configuration names, its exported or quantised network kept under ``folder``.
+
+    int8 is calibrated on a seeded sample of ``texts`` (`runtimes.prepared.calibration_texts`). What is kept there is
+    used again while the checkpoint, the sample and the configuration are the same, and can be opened later without the
+    texts through ``EncoderConfig.prepared``. An encoder that needs no such network is just opened.
+
+    Args:
+        config: which encoder; None = the default one
+        texts: the shop's texts, as they will be encoded
+        folder: made if absent; holds one network a precision and engine
+        quantise: how int8 is made, None = the defaults
+
+    Raises:
+        EncoderError: as `open_encoder`, or there is no text to calibrate int8 on.
+        ArtefactError: ``folder`` cannot be written.
+    """
+    config = EncoderConfig() if config is None else config
+    if not _exported(config):
+        return open_encoder(config)
+    from .runtimes.prepared import prepare_model
+    from .runtimes.quantise import QuantiseConfig
+
+    bare = _open_transformer(config.model_copy(update={"prepared": None}))
+    stamp = prepare_model(bare.checkpoint, bare.stamp, texts, folder, quantise or QuantiseConfig())
+    kept = {"prepared": str(folder), "precision": stamp.precision, "runtime": stamp.runtime}
+    return open_encoder(config.model_copy(update=kept))
+
+
+def _exported(config: EncoderConfig) -> bool:
+    """Whether the encoder runs in an engine that needs an exported network."""
+    if config.name.startswith((STATIC, "hash")) or (config.precision == "fp32" and config.runtime in ("auto", "torch")):
+        return False
+    from .runtimes.choose import choose
+
+    return choose(config.precision, config.runtime, config.device).runtime != "torch"
+
+
+def _open_transformer(config: EncoderConfig) -> TransformerEncoder:
+    """A checkpoint's encoder in the precision and the engine that the configuration means here."""
+    from .runtimes.choose import choose
     from .transformer import TransformerEncoder
 
+    folder = checkpoint_folder(config.name)
+    choice = choose(config.precision, config.runtime, config.device)
+    runtime = choice.runtime
+    if config.prepared and config.runtime == "auto" and runtime != "torch":
+        from .runtimes.prepared import published_runtime
+
+        runtime = published_runtime(config.prepared, choice.precision, runtime)
     return TransformerEncoder(
         folder,
         name=config.name,
         weights_sha256=config.weights_sha256 or PINS.get(config.name),
         max_length=config.max_length,
-        precision=config.precision,
+        precision=choice.precision,
+        runtime=runtime,
+        prepared=config.prepared,
         device=config.device,
         batch_tokens=config.batch_tokens,
         threads=config.threads,

@@ -14,6 +14,8 @@ from typing import Any
 
 from .errors import ArtefactError
 
+_LATER = ("runtime", "calibration")
+
 
 @dataclass(frozen=True)
 class EncoderStamp:
@@ -28,6 +30,8 @@ class EncoderStamp:
         pooling: how token vectors became one vector: ``mean``, ``cls``, ``max`` or ``sum``
         max_length: tokens kept of a text, 0 = all
         precision: number format of the arithmetic, such as ``fp32``
+        runtime: the engine that ran it, empty for torch
+        calibration: digest of how and on which texts it was quantised, empty where it was not
         name: what the user called the encoder; shown to people, not compared
     """
 
@@ -39,6 +43,8 @@ class EncoderStamp:
     pooling: str = "mean"
     max_length: int = 0
     precision: str = "fp32"
+    runtime: str = ""
+    calibration: str = ""
     name: str = field(default="", compare=False)
 
     @property
@@ -50,7 +56,8 @@ class EncoderStamp:
         >>> EncoderStamp(weights="ab").digest == EncoderStamp(weights="ab", max_length=8).digest
         False
         """
-        compared = {key: value for key, value in asdict(self).items() if key != "name"}
+        # an empty later field is left out, so that stamps made before there was such a field keep their digest
+        compared = {k: v for k, v in asdict(self).items() if k != "name" and (v or k not in _LATER)}
         return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_template(self, template: str) -> EncoderStamp:
@@ -91,6 +98,5 @@ class EncoderStamp:
         label = f"{self.name} " if self.name else ""
         adapter = f", adapter {self.adapter[:8]}" if self.adapter else ""
         length = f"{self.max_length} tokens" if self.max_length else "whole texts"
-        return (
-            f"{label}[{self.digest}: weights {self.weights[:8]}{adapter}, {self.pooling}, {length}, {self.precision}]"
-        )
+        how = f"{self.precision} by {self.runtime}" if self.runtime else self.precision
+        return f"{label}[{self.digest}: weights {self.weights[:8]}{adapter}, {self.pooling}, {length}, {how}]"

@@ -39,7 +39,9 @@ class TransformerEncoder:
         name: what to call it in messages and in the stamp
         weights_sha256: sha256 the weights must have, None = any
         max_length: tokens kept of a text, None = what the checkpoint says; never more than it has positions for
-        precision: ``fp32`` or ``bf16``
+        precision: ``fp32``, ``bf16`` or ``int8``
+        runtime: a key of `runtimes.choose.RUNTIMES` that has the precision
+        prepared: folder of exported networks (`runtimes.prepared`), None = none; int8 needs it
         device: ``auto``, ``cpu`` or ``cuda``
         batch_tokens: tokens in a batch with padding, None = 1,024 on a CPU, 65,536 on a GPU
         threads: CPU threads of torch in this process, None = leave alone
@@ -56,30 +58,37 @@ class TransformerEncoder:
         weights_sha256: str | None = None,
         max_length: int | None = None,
         precision: str = "fp32",
+        runtime: str = "torch",
+        prepared: str | Path | None = None,
         device: str = "auto",
         batch_tokens: int | None = None,
         threads: int | None = None,
     ) -> None:
         name = name or Path(folder).name
-        self._checkpoint = read_checkpoint(Path(folder))
-        weights = weights_digest(self._checkpoint.encoder)
+        self.checkpoint = read_checkpoint(Path(folder))
+        weights = weights_digest(self.checkpoint.encoder)
         if weights_sha256 not in (None, weights):
             raise EncoderError(
                 f"encoder {name!r}: weights_sha256 is pinned to {weights_sha256}, "
                 f"but the weights in {folder} have {weights}; get the pinned weights again, "
                 "or mend the pin if the change is meant"
             )
-        self._device, self._threads, self._batch_tokens = device, threads, batch_tokens
-        self.dim = self._checkpoint.dim
+        self._device, self._threads, self._batch_tokens, self._prepared = device, threads, batch_tokens, prepared
+        self.dim = self.checkpoint.dim
         self.stamp = EncoderStamp(
             weights=weights,
-            tokenizer=tokenizer_digest(self._checkpoint.encoder),
-            prompts=json.dumps(self._checkpoint.prompts, sort_keys=True) if self._checkpoint.prompts else "",
-            pooling=self._checkpoint.pooling,
-            max_length=min(max_length or self._checkpoint.max_length, self._checkpoint.positions),
+            tokenizer=tokenizer_digest(self.checkpoint.encoder),
+            prompts=json.dumps(self.checkpoint.prompts, sort_keys=True) if self.checkpoint.prompts else "",
+            pooling=self.checkpoint.pooling,
+            max_length=min(max_length or self.checkpoint.max_length, self.checkpoint.positions),
             precision=precision,
+            runtime="" if runtime == "torch" else runtime,
             name=name,
         )
+        if precision == "int8" and prepared is not None:
+            from .runtimes.prepared import published_stamp
+
+            self.stamp = published_stamp(prepared, self.stamp)
 
     def encode(self, texts: Sequence[str | None], kind: TextKind = "item") -> NDArray[np.float32]:
         """Vectors of ``texts`` in their order, (n, dim) float32, unit length; zeros for an empty or null text.
@@ -95,7 +104,7 @@ class TransformerEncoder:
         position = np.array([rows.setdefault(t, len(rows)) if t else -1 for t in cleaned], dtype=np.int64)  # (n,)
         vectors = np.zeros((len(rows) + 1, self.dim), dtype=np.float32)  # last row: zeros for blank texts
         if rows:
-            vectors[:-1] = self._encode([self._checkpoint.prompts.get(kind, "") + text for text in rows], kind)
+            vectors[:-1] = self._encode([self.checkpoint.prompts.get(kind, "") + text for text in rows], kind)
         return vectors[position]
 
     def _encode(self, texts: list[str], kind: TextKind) -> NDArray[np.float32]:
@@ -109,10 +118,19 @@ class TransformerEncoder:
     @cached_property
     def _runtime(self) -> Runtime:
         """The engine, loaded."""
-        if self._checkpoint.shape is not None:
+        if self.stamp.runtime:
+            if self.stamp.precision == "int8" and not self.stamp.calibration:
+                raise EncoderError(
+                    f"encoder {self.stamp.name!r}: int8 has to be prepared on the shop's texts; use prepare_encoder, "
+                    "or set `prepared` to the folder it was prepared in"
+                )
+            from .runtimes.prepared import open_runtime
+
+            return open_runtime(self.checkpoint, self.stamp, folder=self._prepared, threads=self._threads)
+        if self.checkpoint.shape is not None:
             from .bert import BertNetwork
 
-            return BertNetwork(self._checkpoint, self.stamp, device=self._device, threads=self._threads)
+            return BertNetwork(self.checkpoint, self.stamp, device=self._device, threads=self._threads)
         from .network import Network
 
-        return Network(self._checkpoint, self.stamp, device=self._device, threads=self._threads)
+        return Network(self.checkpoint, self.stamp, device=self._device, threads=self._threads)

@@ -177,7 +177,7 @@ def test_missing_weights_are_no_random_numbers(own_bert: Path):
     save_file(tensors, own_bert / "model.safetensors", metadata={"format": "pt"})
     for shape in (read_checkpoint(own_bert).shape, None):
         encoder = TransformerEncoder(own_bert)
-        encoder._checkpoint = replace(encoder._checkpoint, shape=shape)
+        encoder.checkpoint = replace(encoder.checkpoint, shape=shape)
         with pytest.raises(EncoderError, match=r"lacks .*encoder\.layer\.1\.output\.dense\.weight"):
             encoder.encode(["lamp"])
 
@@ -186,7 +186,7 @@ def test_missing_weights_are_no_random_numbers(own_bert: Path):
 def test_both_networks_agree(own_bert: Path, pooling: str):
     describe(own_bert, pooling)
     plain, general = TransformerEncoder(own_bert), TransformerEncoder(own_bert)
-    general._checkpoint = replace(general._checkpoint, shape=None)
+    general.checkpoint = replace(general.checkpoint, shape=None)
     assert type(plain._runtime).__name__ == "BertNetwork"
     assert type(general._runtime).__name__ == "Network"
     np.testing.assert_allclose(plain.encode(TEXTS), general.encode(TEXTS), atol=1e-5)

@@ -1,0 +1,83 @@
+"""A network exported for OpenVINO, on the CPU: a `base.Runtime`.
+
+One compiled model has all threads for one batch at a time (a query), the other one thread a batch (a catalogue); each
+is compiled when it is first needed. Shapes are dynamic: a new one costs a few milliseconds once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tokens import Tokens
+from .padding import padded
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoRuntime:
+    """A loaded network with its tokenizer.
+
+    Args:
+        file: ``model.xml``
+        tokens: the tokenizer
+        precision: ``fp32``, ``bf16``, or ``int8``, where what is not int8 has the processor's fastest format
+        threads: CPU threads
+    """
+
+    device = "cpu"
+
+    def __init__(self, file: Path, tokens: Tokens, *, precision: str, threads: int) -> None:
+        import openvino
+
+        self.tokens, self.workers = tokens, threads
+        self._core = openvino.Core()
+        self._model = self._core.read_model(file)
+        self._hint = {"INFERENCE_PRECISION_HINT": _HINTS[precision]} if precision in _HINTS else {}
+        self._here = threading.local()
+        self._idle: dict[bool, deque[Any]] = {True: deque(), False: deque()}
+        self._lock = threading.Lock()
+
+    def start_worker(self) -> None:
+        """Make the calling thread run its batches on one core."""
+        self._here.worker = True
+
+    def end_workers(self) -> None:
+        """Nothing to do."""
+
+    def vectors(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
+        """Unit vectors of one batch of token ids, (n_batch, dim)."""
+        worker = getattr(self._here, "worker", False)
+        idle = self._idle[worker]
+        try:
+            request = idle.pop()
+        except IndexError:
+            with self._lock:  # two workers must not compile two models
+                request = (self._many if worker else self._one).create_infer_request()
+        try:
+            found: NDArray[np.float32] = request.infer(padded(tokens), share_inputs=True)[0]
+        finally:
+            idle.append(request)
+        return found
+
+    @cached_property
+    def _one(self) -> Any:
+        """For one batch at a time."""
+        return self._compiled(streams=1)
+
+    @cached_property
+    def _many(self) -> Any:
+        """For a batch a thread."""
+        return self._compiled(streams=self.workers)
+
+    def _compiled(self, *, streams: int) -> Any:
+        """The model, its threads shared by so many batches at a time."""
+        settings = {"INFERENCE_NUM_THREADS": self.workers, "NUM_STREAMS": streams}
+        return self._core.compile_model(self._model, "CPU", settings | self._hint)
