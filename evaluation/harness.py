@@ -153,7 +153,7 @@ class _Bench:
 
     def training(self, split: Split) -> TrainingSet:
         clock = bool(self.shop.meta.get("absolute_time", True))
-        return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s, clock)
+        return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s, clock, self.shop.users)
 
     def resources(self, rng: np.random.Generator) -> Resources:
         return Resources(rng, self.encoder, self.validation)

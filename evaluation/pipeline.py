@@ -7,7 +7,7 @@ validation requests. Where a shop has none, the defaults of `retrieval.recommend
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..retrieval.recommender import (
     PARTS,
     PERSONAL_PARTS,
     SEARCH_PARTS,
+    Fusion,
     Recommender,
     RecommenderConfig,
     fit_recommender,
@@ -65,12 +66,14 @@ class Learned:
         weights: weight of each part
         ndcg: NDCG@10 reached on the validation sample, NaN where there was none
         single: NDCG@10 of each part alone on the same sample
+        fusion: how the parts come together
     """
 
     recommender: RecommenderConfig
     weights: Mapping[str, float]
     ndcg: float
     single: Mapping[str, float]
+    fusion: Fusion = "scaled"
 
 
 def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Resources) -> Scorer:
@@ -78,7 +81,8 @@ def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Reso
     validation = None if config.weights is not None or resources.validation is None else resources.validation()
     if validation is None:
         weights = config.weights or default_weights(train)
-        return fit_recommender(train, config.recommender, weights=weights, encoder=resources.encoder)
+        fusion = "scaled" if config.weights else config.recommender.fallback
+        return fit_recommender(train, config.recommender, weights=weights, encoder=resources.encoder, fusion=fusion)
     learned = learn(*validation, config, rng=resources.rng, encoder=resources.encoder)
     exclude = validation[1].exclude_seen
     return fit_recommender(
@@ -95,7 +99,7 @@ def usable_parts(train: TrainingSet) -> tuple[str, ...]:
     """Parts that this training set can feed: personal ones need events, some need text, some a clock users share."""
     parts = PARTS if len(train.log) else SEARCH_PARTS
     without: set[str] = set() if train.vectors is not None else {"meaning", "taste_long", "taste_short"}
-    without |= set() if train.shared_clock else {"context", "recent_popular"}
+    without |= set() if train.shared_clock else {"recent_popular"}
     return tuple(part for part in parts if part not in without)
 
 
@@ -135,9 +139,7 @@ def choose_settings(
     train: TrainingSet, sample: Split, settings: RecommenderConfig, *, rng: np.random.Generator
 ) -> RecommenderConfig:
     """Settings that change what a part counts: whether ties have an order, how long own purchases are remembered."""
-    small = TrainingSet(
-        _some_users(train.log, _TRIAL_EVENTS, rng), train.items, None, train.until_s, train.shared_clock
-    )
+    small = replace(train, log=_some_users(train.log, _TRIAL_EVENTS, rng), vectors=None)
     few = sample.sample(400, rng)
     ties: dict[Ties, float] = {}
     for way in ("together", "sequence"):

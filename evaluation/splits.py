@@ -8,13 +8,14 @@ and rank the whole catalogue: there are no sampled negatives. Untimed kinds take
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..profiling.attributes import attributes_of
 from ..profiling.errors import ConfigError, ShopError
 from ..profiling.log import KINDS, EventLog, Requests, event_log
 from ..profiling.shop import Shop
@@ -119,6 +120,7 @@ def leave_one_out(
         fit_on=fit_on,
         exclude_seen=exclude_seen,
         settings={"min_events": least},
+        users=shop.users,
     )
 
 
@@ -180,6 +182,7 @@ def time_split(
         fit_on=fit_on,
         exclude_seen=exclude_seen,
         settings={"valid_from": _date(valid_s), "test_from": _date(test_s), "window": window},
+        users=shop.users,
     )
 
 
@@ -257,10 +260,16 @@ def _event_split(
     fit_on: FitOn,
     exclude_seen: bool | None,
     settings: Mapping[str, Any],
+    users: pd.DataFrame | None,
 ) -> Split:
     """Put a split over events together: histories end before ``stops``, events where ``learned`` is true train."""
     user = log.user()[stops]
-    requests = Requests(log, log.user_start[user], stops, now_s)
+    # Where and on what somebody shops is known before they choose. The scene is not asked for: some shops note it by
+    # item ("was on display"), which would tell the answer.
+    where = replace(log.where.take(stops), scene=None)
+    known = attributes_of(users)
+    attributes = tuple(known.get(str(u), {}) for u in log.user_ids[user]) if known else ()
+    requests = Requests(log, log.user_start[user], stops, now_s, where=where, attributes=attributes)
     train = log.select(learned)
     contact = first_contact(log, target)
     repeats = contact.repeat_share(learned & target)

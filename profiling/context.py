@@ -10,8 +10,9 @@ Time zones of single shoppers are the caller's to know; the default is the shop'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from .shrinkage import mean_strength, shrunk_mean
 
 DAY_S = 86_400.0
 YEAR_S = 365.2425 * DAY_S
+_CHUNK = 2**18  # events looked at together: a wide shop's axes of all its events need not fit in memory
 CYCLES: tuple[tuple[str, float, float, int], ...] = (
     ("hour", DAY_S, 0.0, 2),
     ("weekday", 7 * DAY_S, 4 * DAY_S, 2),
@@ -65,6 +67,45 @@ class Context:
         3
         """
         return int((self.at_s + (self.utc_offset_s or 0.0)) // DAY_S + 3) % 7
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """Circumstances of many events or requests, aligned with them; None is unknown for all, a null for one.
+
+    Attributes:
+        scene, device, place: names, (n,)
+        utc_offset_s: what to add to UTC to get the shopper's clock, (n,) with NaN for the shop's own
+    """
+
+    scene: pd.Categorical | None = None
+    device: pd.Categorical | None = None
+    place: pd.Categorical | None = None
+    utc_offset_s: NDArray[np.float64] | None = None
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Contexts:
+        """The circumstances at these positions."""
+        return Contexts(*(None if values is None else values[rows] for values in vars(self).values()))
+
+
+Names = Sequence[str | None] | NDArray[np.object_] | None
+
+
+def contexts(
+    *,
+    scene: Names = None,
+    device: Names = None,
+    place: Names = None,
+    utc_offset_s: ArrayLike | None = None,
+) -> Contexts:
+    """`Contexts` from sequences, (n,) each; a sequence of nothing but nulls says nothing and becomes None."""
+    offset = None if utc_offset_s is None else np.asarray(utc_offset_s, dtype=np.float64)
+    return Contexts(_names(scene), _names(device), _names(place), offset)
+
+
+def _names(values: Names) -> pd.Categorical | None:
+    names = None if values is None else pd.Categorical(np.asarray(values, dtype=object))
+    return None if names is None or (names.codes < 0).all() else names
 
 
 class ContextConfig(BaseModel):
@@ -118,20 +159,21 @@ def cyclic(at_s: ArrayLike, period_s: float, *, start_s: float = 0.0, harmonics:
 
 
 def fit_context(
-    at_s: NDArray[np.float64],
-    *,
-    scene: Sequence[str | None] | None = None,
-    device: Sequence[str | None] | None = None,
-    place: Sequence[str | None] | None = None,
-    config: ContextConfig | None = None,
+    at_s: NDArray[np.float64], where: Contexts | None = None, *, config: ContextConfig | None = None
 ) -> ContextAxes:
-    """Choose a shop's axes and learn what is usual on them, from its events (each argument (n_events,))."""
-    config = config or ContextConfig()
+    """Choose a shop's axes and learn what is usual on them.
+
+    Args:
+        at_s: times of its events, seconds since 1970 UTC, (n_events,)
+        where: their circumstances
+        config: which axes there may be
+    """
+    config, where = config or ContextConfig(), where or Contexts()
     span_s = float(np.ptp(at_s)) if len(at_s) else 0.0
     known = {name: config.calendar and span_s >= period for name, period, _, _ in CYCLES}
     known["hour"] &= config.hours
     cycles = tuple(name for name, *_ in CYCLES if known[name])
-    scenes, devices, places = (_common(values, config) for values in (scene, device, place))
+    scenes, devices, places = (_common(values, config) for values in (where.scene, where.device, where.place))
     names = [
         f"{name} {part}{k}"
         for name, _, _, n in CYCLES
@@ -143,96 +185,106 @@ def fit_context(
         names += [f"{title} {value}" for value in values]
     blank = np.zeros(len(names))
     axes = ContextAxes(tuple(names), blank, blank + 1, scenes, devices, places, cycles, config.utc_offset_s)
-    raw = _raw(axes, at_s, scene, device, place)
-    if not len(raw):
+    if not len(at_s):
         return axes
-    mean, spread = raw.mean(axis=0), raw.std(axis=0)
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    return ContextAxes(axes.names, mean, spread, scenes, devices, places, cycles, config.utc_offset_s)
+    mean = sum((_raw(axes, at_s[c], where.take(c)).sum(axis=0) for c in _chunks(len(at_s))), blank) / len(at_s)
+    off = sum((((_raw(axes, at_s[c], where.take(c)) - mean) ** 2).sum(axis=0) for c in _chunks(len(at_s))), blank)
+    spread = np.sqrt(off / len(at_s))
+    return replace(axes, mean=mean, spread=np.where(spread > 1e-9, spread, 1.0))
 
 
-def context_vectors(
-    axes: ContextAxes,
-    at_s: NDArray[np.float64],
-    *,
-    scene: Sequence[str | None] | None = None,
-    device: Sequence[str | None] | None = None,
-    place: Sequence[str | None] | None = None,
-    utc_offset_s: ArrayLike | None = None,
-) -> NDArray[np.float64]:
+def context_vectors(axes: ContextAxes, at_s: NDArray[np.float64], where: Contexts | None = None) -> NDArray[np.float64]:
     """Standardised deviation of each context from the shop's usual one, (n, d); unknown parts are 0.
 
     Args:
         axes: the shop's axes
         at_s: times, (n,) seconds since 1970 UTC; NaN unknown
-        scene, device, place: names, (n,); None or a name without an axis is unknown
-        utc_offset_s: shopper's clock minus UTC, one number or (n,); the shop's if None
+        where: circumstances; a name without an axis is unknown
     """
-    raw = _raw(axes, at_s, scene, device, place, utc_offset_s)
-    centred = (raw - axes.mean) / axes.spread
+    where = where or Contexts()
+    centred = (_raw(axes, at_s, where) - axes.mean) / axes.spread
     for prefix, values, names in (
-        ("scene ", scene, axes.scenes),
-        ("device ", device, axes.devices),
-        ("place ", place, axes.places),
+        ("scene ", where.scene, axes.scenes),
+        ("device ", where.device, axes.devices),
+        ("place ", where.place, axes.places),
     ):
         columns = [k for k, name in enumerate(axes.names) if name.startswith(prefix)]
-        blind = np.ones(len(raw), dtype=bool) if values is None else _codes(values, names) < 0
+        blind = np.ones(len(centred), dtype=bool) if values is None else _codes(values, names) < 0
         centred[np.ix_(np.flatnonzero(blind), np.asarray(columns, dtype=np.int64))] = 0.0
     cycles = [k for k, name in enumerate(axes.names) if name.split(" ")[0] in axes.cycles]
     centred[np.ix_(np.flatnonzero(np.isnan(at_s)), np.asarray(cycles, dtype=np.int64))] = 0.0
     return centred
 
 
-def context_vector(context: Context, axes: ContextAxes) -> NDArray[np.float64]:
-    """`context_vectors` of one context, (d,)."""
-    return context_vectors(
-        axes,
-        np.asarray([context.at_s]),
-        scene=[context.scene],
-        device=[context.device],
-        place=[context.place],
-        utc_offset_s=context.utc_offset_s,
-    )[0]
+def contexts_of(context: Context) -> Contexts:
+    """One request's circumstances as a batch of one."""
+    offset = None if context.utc_offset_s is None else [context.utc_offset_s]
+    return contexts(scene=[context.scene], device=[context.device], place=[context.place], utc_offset_s=offset)
 
 
-def item_contexts(item: NDArray[np.integer], contexts: NDArray[np.float64], n_items: int) -> NDArray[np.float64]:
-    """When and where each item sells, on the same axes, shrunk to the shop's mean, (n_items, d).
+def item_contexts(
+    axes: ContextAxes,
+    item: NDArray[np.integer],
+    at_s: NDArray[np.float64],
+    where: Contexts | None = None,
+    *,
+    n_items: int,
+) -> NDArray[np.float64]:
+    """When and where each item sells, on the axes of requests, shrunk to the shop's mean, (n_items, d).
 
     Args:
+        axes: the shop's axes
         item: item row of each event, (n_events,)
-        contexts: `context_vectors` of the events, (n_events, d)
+        at_s: time of each event, seconds since 1970 UTC, (n_events,)
+        where: their circumstances
         n_items: number of items
 
     Each axis has a credibility of its own: an axis on which items do not differ is 0 for all of them. As contexts
     are standardised, ``context @ item_context`` is the linear discriminant of naive Bayes with equal variances.
     """
+    where = where or Contexts()
     counts = np.bincount(item, minlength=n_items).astype(np.float64)
-    out = np.zeros((n_items, contexts.shape[1]))
-    for axis in range(contexts.shape[1]):
-        value = contexts[:, axis]
-        totals = np.bincount(item, value, minlength=n_items)
-        squares = np.bincount(item, value**2, minlength=n_items)
-        strength = mean_strength(totals, squares, counts, mean=0.0, highest=math.inf)
+    totals, squares = np.zeros((axes.dim, n_items)), np.zeros((axes.dim, n_items))
+    for chunk in _chunks(len(item)):
+        vectors = context_vectors(axes, at_s[chunk], where.take(chunk))
+        for axis, value in enumerate(vectors.T):
+            totals[axis] += np.bincount(item[chunk], value, minlength=n_items)
+            squares[axis] += np.bincount(item[chunk], value**2, minlength=n_items)
+    out = np.zeros((n_items, axes.dim))
+    for axis in range(axes.dim):
+        strength = mean_strength(totals[axis], squares[axis], counts, mean=0.0, highest=math.inf)
         if math.isfinite(strength):
-            out[:, axis] = shrunk_mean(totals, counts, mean=0.0, strength=strength)
+            out[:, axis] = shrunk_mean(totals[axis], counts, mean=0.0, strength=strength)
     return out
 
 
-def _raw(
-    axes: ContextAxes,
-    at_s: NDArray[np.float64],
-    scene: Sequence[str | None] | None,
-    device: Sequence[str | None] | None,
-    place: Sequence[str | None] | None,
-    utc_offset_s: ArrayLike | None = None,
-) -> NDArray[np.float64]:
+def context_state(axes: ContextAxes) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
+    """Arrays and JSON values that `context_from_state` turns back into the same axes."""
+    values = vars(axes)
+    arrays = {name: values[name] for name in ("mean", "spread")}
+    return arrays, {name: value for name, value in values.items() if name not in arrays}
+
+
+def context_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> ContextAxes:
+    """The axes that `context_state` took apart."""
+    names = {name: tuple(meta[name]) for name in ("names", "scenes", "devices", "places", "cycles")}
+    return ContextAxes(
+        mean=np.asarray(arrays["mean"]),
+        spread=np.asarray(arrays["spread"]),
+        utc_offset_s=float(meta["utc_offset_s"]),
+        **names,
+    )
+
+
+def _raw(axes: ContextAxes, at_s: NDArray[np.float64], where: Contexts) -> NDArray[np.float64]:
     """Cosines, sines and ones of each context before centring, (n, d)."""
-    offset = np.asarray(axes.utc_offset_s if utc_offset_s is None else utc_offset_s, dtype=np.float64)
-    clock = np.asarray(at_s, dtype=np.float64) + offset
+    clock = np.asarray(at_s, dtype=np.float64) + axes.utc_offset_s
+    if where.utc_offset_s is not None:
+        clock = clock + np.nan_to_num(where.utc_offset_s - axes.utc_offset_s)
     blocks = [
         cyclic(clock, period, start_s=start, harmonics=n) for name, period, start, n in CYCLES if name in axes.cycles
     ]
-    for values, names in ((scene, axes.scenes), (device, axes.devices), (place, axes.places)):
+    for values, names in ((where.scene, axes.scenes), (where.device, axes.devices), (where.place, axes.places)):
         one_hot = np.zeros((len(clock), len(names)))
         if values is not None and names:
             code = _codes(values, names)
@@ -242,15 +294,23 @@ def _raw(
     return np.concatenate(blocks, axis=1)
 
 
-def _codes(values: Sequence[str | None], names: tuple[str, ...]) -> NDArray[np.int64]:
+def _codes(values: pd.Categorical, names: tuple[str, ...]) -> NDArray[np.int64]:
     """Position of each value among the names, -1 where it has none."""
-    return pd.Index(list(names), dtype=object).get_indexer(pd.Index(np.asarray(values, dtype=object))).astype(np.int64)
+    position = pd.Index(list(names), dtype=object).get_indexer(pd.Index(values.categories, dtype=object))
+    return np.r_[position, -1].astype(np.int64)[values.codes]
 
 
-def _common(values: Sequence[str | None] | None, config: ContextConfig) -> tuple[str, ...]:
+def _common(values: pd.Categorical | None, config: ContextConfig) -> tuple[str, ...]:
     """The most common names, if there is more than one to tell apart."""
     if values is None or not len(values):
         return ()
-    counts = pd.Series(np.asarray(values, dtype=object)).value_counts()
-    common = counts[counts >= config.least_share * len(values)].index[: config.max_names]
-    return tuple(str(name) for name in common) if len(counts) > 1 else ()
+    counts = np.bincount(values.codes[values.codes >= 0], minlength=len(values.categories))
+    common = np.argsort(-counts, kind="stable")[: config.max_names]
+    common = common[counts[common] >= max(config.least_share * len(values), 1)]
+    return tuple(str(values.categories[k]) for k in common) if (counts > 0).sum() > 1 else ()
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    """Slices that cover ``n`` rows."""
+    for start in range(0, n, _CHUNK):
+        yield slice(start, min(start + _CHUNK, n))

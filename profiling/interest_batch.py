@@ -23,28 +23,6 @@ def event_weights(log: EventLog) -> NDArray[np.float64]:
     return np.where(log.quantity == 0, 0.0, returned).astype(np.float64)
 
 
-def history_matrix(
-    requests: Requests,
-    half_life_s: float,
-    *,
-    weights: NDArray[np.float64] | None = None,
-    last: int | None = None,
-) -> sparse.csr_array:
-    """Decayed weight each request's history gives each item, sparse (n_requests, n_items) float64.
-
-    ``weights`` replaces `event_weights` of the log, (n_events,); ``last`` keeps the newest events of each request only.
-
-    Raises:
-        ValueError: a request is earlier than an event of its own history.
-    """
-    log = requests.log
-    signed = event_weights(log) if weights is None else weights
-    request, event = requests.events(last)
-    value = signed[event] * decay(requests.now_s[request] - log.at_s[event], half_life_s)
-    shape = (len(requests), log.n_items)
-    return sparse.csr_array(sparse.coo_array((value, (request, log.item[event])), shape=shape))
-
-
 def interests(
     requests: Requests,
     vectors: NDArray[np.floating],

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .context import Contexts, contexts
 from .errors import ShopError
 
 KIND_WEIGHTS: Mapping[str, float] = {
@@ -44,6 +45,7 @@ class EventLog:
         weight: signed preference weight of each event, (n_events,) float32
         quantity: units, NaN where unknown, (n_events,) float32
         price: paid for the line, NaN where unknown, (n_events,) float32
+        where: scene, device and place of each event, as far as the shop tells
     """
 
     user_ids: NDArray[np.object_]
@@ -55,6 +57,7 @@ class EventLog:
     weight: NDArray[np.float32]
     quantity: NDArray[np.float32]
     price: NDArray[np.float32]
+    where: Contexts = field(default_factory=Contexts)
 
     @property
     def n_users(self) -> int:
@@ -86,6 +89,7 @@ class EventLog:
             weight=self.weight[keep],
             quantity=self.quantity[keep],
             price=self.price[keep],
+            where=self.where.take(keep),
         )
 
 
@@ -98,13 +102,17 @@ class Requests:
         start, stop: the history of request ``r`` is ``log.item[start[r]:stop[r]]``, oldest first, (n_requests,)
         now_s: time of each request in seconds since 1970 UTC, (n_requests,)
         texts: the query text of each request, or empty where nobody asks in words
+        where: scene, device and place of each request, as far as known
+        attributes: what is known of each shopper beside what they did, or empty
     """
 
     log: EventLog
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
     now_s: NDArray[np.float64]
-    texts: tuple[str, ...] = field(default=())
+    texts: tuple[str, ...] = ()
+    where: Contexts = field(default_factory=Contexts)
+    attributes: tuple[Mapping[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.start)
@@ -113,7 +121,9 @@ class Requests:
         """The requests at these positions, in this order."""
         chosen = np.arange(len(self))[rows]
         texts = tuple(self.texts[r] for r in chosen) if self.texts else ()
-        return Requests(self.log, self.start[chosen], self.stop[chosen], self.now_s[chosen], texts)
+        known = tuple(self.attributes[r] for r in chosen) if self.attributes else ()
+        where = self.where.take(chosen)
+        return Requests(self.log, self.start[chosen], self.stop[chosen], self.now_s[chosen], texts, where, known)
 
     def events(self, last: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All history events of the batch, flattened.
@@ -183,6 +193,9 @@ def event_log(
         weight=weight[order],
         quantity=_floats(table, "quantity")[order],
         price=_floats(table, "price")[order],
+        where=contexts(
+            scene=_objects(table, "scene"), device=_objects(table, "device"), place=_objects(table, "place")
+        ).take(order),
     )
 
 
@@ -198,6 +211,11 @@ def rating_weight(rating: NDArray[np.float32], rating_scale: str | None) -> NDAr
     signed = (rating - middle) / half
     signed = np.where((signed >= 0) & (signed < 0.1), 0.1, signed)
     return np.where(np.isnan(rating), 1.0, signed).astype(np.float32)
+
+
+def _objects(table: pd.DataFrame, column: str) -> NDArray[np.object_] | None:
+    """A text column, None where it is absent."""
+    return table[column].to_numpy(object) if column in table else None
 
 
 def _floats(table: pd.DataFrame, column: str) -> NDArray[np.float32]:

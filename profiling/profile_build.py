@@ -28,7 +28,7 @@ from .reviews import rate_by_words, summarise, understand_review
 from .tags import Tag, interest_tags
 from .yardsticks import ProfileConfig, Yardsticks, fit_yardsticks, seconds
 
-__all__ = ["ProfileConfig", "Yardsticks", "build_profile", "fit_yardsticks", "known_attributes"]
+__all__ = ["ProfileConfig", "Yardsticks", "build_profile", "fit_yardsticks"]
 
 
 def build_profile(
@@ -60,7 +60,7 @@ def build_profile(
     state = interest_set(
         x, weights, log.at_s, scenes=list(log_column(seen, "scene")), untimed=untimed, config=config.interest
     )
-    attributes = {k: str(v) for k, v in (attributes or {}).items() if isinstance(v, str) and v}
+    attributes = dict(attributes or {})
     if blocks is None:
         prior, worth = y.prior.vector(attributes), config.interest.prior_weight or y.prior.weight
         blocks = {"taste": mean(state.whole("long"), prior=prior, prior_weight=worth, at_s=at_s)}
@@ -85,14 +85,6 @@ def build_profile(
         norms=y.usual,
         verb=y.verb,
     )
-
-
-def known_attributes(users: pd.DataFrame | None, user_id: str) -> dict[str, str]:
-    """What the ``users`` table says of one shopper, as text; nothing where there is no table or no row."""
-    if users is None:
-        return {}
-    found = users[users["user_id"] == user_id].drop(columns="user_id")
-    return {str(k): str(v) for k, v in found.iloc[0].items() if isinstance(v, str) and v} if len(found) else {}
 
 
 def _log_of(events: pd.DataFrame, y: Yardsticks) -> EventLog:

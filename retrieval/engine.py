@@ -14,8 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from ..profiling.blocks import BLOCKS, distinct_rows
-from ..profiling.context import Context
+from ..profiling.attributes import attributes_of
+from ..profiling.axes import distinct_rows
+from ..profiling.blocks import BLOCKS
+from ..profiling.context import Context, contexts_of
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
@@ -45,6 +47,7 @@ class Engine:
         moments: covariance of each block over the catalogue, for the standard deviation of its scores, (d_b, d_b)
         facts: columns that filters read
         titles: item id -> title
+        attributes: known attributes by user id, also of shoppers without events
         log: histories of the known shoppers
         user_row: user id -> row in ``log``
         blas: holds numpy's threads to one during a request, whose products are too small for more: threads that wait
@@ -61,6 +64,7 @@ class Engine:
     moments: Mapping[str, NDArray[np.float64]]
     facts: ItemFacts
     titles: Mapping[str, str]
+    attributes: Mapping[str, Mapping[str, str]]
     log: EventLog
     user_row: Mapping[str, int]
     blas: ThreadpoolController
@@ -73,6 +77,7 @@ class Engine:
         context: Context | None = None,
         *,
         now_s: float | None = None,
+        attributes: Mapping[str, str] | None = None,
         k: int = 10,
         filters: Filters | None = None,
         weights: Mapping[str, float] | None = None,
@@ -80,14 +85,13 @@ class Engine:
         specificity: float | None = None,
         explain: bool = True,
     ) -> Answer:
-        """Items for a query, personal where a user is given; arguments as in `answer`.
-
-        Of ``context`` its time counts, instead of ``now_s``; scene, device and place are read into profiles only.
-        """
+        """Items for a query, personal where a user is given; arguments as in `answer`."""
         return self.answer(
             user=user,
             query=query,
-            now_s=_moment(context, now_s),
+            context=context,
+            now_s=now_s,
+            attributes=attributes,
             k=k,
             filters=filters,
             weights=weights,
@@ -103,6 +107,7 @@ class Engine:
         context: Context | None = None,
         *,
         now_s: float | None = None,
+        attributes: Mapping[str, str] | None = None,
         k: int = 10,
         filters: Filters | None = None,
         weights: Mapping[str, float] | None = None,
@@ -110,11 +115,13 @@ class Engine:
         specificity: float | None = None,
         explain: bool = True,
     ) -> Answer:
-        """Items for a shopper, with or without a query; arguments as in `search`."""
+        """Items for a shopper, with or without a query; arguments as in `answer`."""
         return self.answer(
             user=user,
             query=query,
-            now_s=_moment(context, now_s),
+            context=context,
+            now_s=now_s,
+            attributes=attributes,
             k=k,
             filters=filters,
             weights=weights,
@@ -126,10 +133,12 @@ class Engine:
     def answer(
         self,
         *,
-        now_s: float,
         user: str | None = None,
         query: str | None = None,
+        context: Context | None = None,
+        now_s: float | None = None,
         history: EventLog | None = None,
+        attributes: Mapping[str, str] | None = None,
         k: int = 10,
         filters: Filters | None = None,
         weights: Mapping[str, float] | None = None,
@@ -140,10 +149,12 @@ class Engine:
         """Answer one request.
 
         Args:
-            now_s: time of the request, seconds since 1970 UTC
             user: a known shopper's id; None for nobody
             query: what is asked for in words
+            context: when, where and on what the request is made
+            now_s: time of the request, seconds since 1970 UTC, where there is no ``context``
             history: events to use instead of the stored ones, a log of one user over this catalogue
+            attributes: known attributes to use instead of the stored ones, such as ``{"age": "25-34"}``
             k: items wanted, >= 1
             filters: hard conditions
             weights: weights of parts or blocks instead of the chosen ones, applied to plain inner products:
@@ -158,13 +169,12 @@ class Engine:
         """
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
-        if not np.isfinite(now_s):
-            raise ConfigError(f"now_s must be a time in seconds since 1970 UTC, got {now_s}")
+        at = _context(context, now_s)
         for name, value in (("diversity", diversity), ("specificity", specificity)):
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ConfigError(f"{name} must lie in [0, 1], got {value}")
         with self.blas.limit(limits=1, user_api="blas"):
-            requests = self._requests(user, history, query, now_s)
+            requests = self._requests(user, history, query, at, attributes)
             view = View.make(self, requests, weights, self._intent(query, requests), specificity)
             bought = self._left_out(filters, requests)
             allowed = allowed_items(filters, self.facts, bought)
@@ -182,23 +192,38 @@ class Engine:
             UnknownIdError: no such user.
         """
         if user not in self.user_row:
-            raise UnknownIdError(f"user_id {user!r} has no events here ({self.log.n_users} shoppers have)")
+            if user in self.attributes:  # known, and did nothing yet
+                return no_history(self.log)
+            raise UnknownIdError(
+                f"user_id {user!r} has no events and no known attributes here ({self.log.n_users} shoppers have events); "
+                "name one of them, or give the attributes of a new one"
+            )
         row = self.user_row[user]
         return one_user(self.log, row)
 
-    def _requests(self, user: str | None, history: EventLog | None, query: str | None, now_s: float) -> Requests:
+    def _requests(
+        self,
+        user: str | None,
+        history: EventLog | None,
+        query: str | None,
+        context: Context,
+        attributes: Mapping[str, str] | None,
+    ) -> Requests:
         log = history
         if log is None:
-            log = self.history_of(user) if user is not None else no_history(self.log)
+            new = user is None or (user not in self.user_row and attributes is not None)
+            log = no_history(self.log) if new else self.history_of(str(user))
         if log.n_items != self.log.n_items:
             raise ConfigError(f"history must be over this catalogue of {self.log.n_items} items, got {log.n_items}")
         if log.n_users > 1:
             raise ConfigError(f"history must be of one shopper, got {log.n_users}; cut it with one_user")
-        stop = int(np.searchsorted(log.at_s, now_s, side="right"))  # what lies in the future is not known yet
+        stop = int(np.searchsorted(log.at_s, context.at_s, side="right"))  # what lies in the future is not known yet
         texts = (self._words_of(query),) if query is not None and query.strip() else ()
         if texts and self.recommender.encoder is None:
             raise ConfigError("query: this engine has no encoder; rebuild the workspace with one")
-        return Requests(log, np.array([0]), np.array([stop]), np.array([now_s], dtype=np.float64), texts)
+        known = self.attributes.get(user or "", {}) if attributes is None else attributes
+        now_s = np.array([context.at_s], dtype=np.float64)
+        return Requests(log, np.array([0]), np.array([stop]), now_s, texts, contexts_of(context), (known,))
 
     def _words_of(self, query: str) -> str:
         """The query without its price words ("lamp under 50" means a lamp), unless nothing else is there."""
@@ -238,6 +263,7 @@ def make_engine(
     items: pd.DataFrame,
     log: EventLog,
     *,
+    users: pd.DataFrame | None = None,
     intent_model: IntentModel | None = None,
     kind: str = "flat-fp16",
 ) -> Engine:
@@ -245,10 +271,7 @@ def make_engine(
     space = recommender.space
     first, text_of = distinct_rows(space.items["meaning"])
     texts = np.hstack([space.items[name][first] for name in TEXT_BLOCKS])
-    moments = {}
-    for name in BLOCKS:
-        block = space.items[name].astype(np.float64)
-        moments[name] = np.cov(block, rowvar=False, bias=True).reshape(block.shape[1], block.shape[1])
+    moments = {name: _covariance(space.items[name].astype(np.float64)) for name in BLOCKS}
     return Engine(
         recommender=recommender,
         index=build_index(texts, kind=kind),
@@ -259,6 +282,7 @@ def make_engine(
         moments=moments,
         facts=item_facts(items),
         titles=dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True)),
+        attributes=attributes_of(users),
         log=log,
         user_row={str(user): row for row, user in enumerate(log.user_ids)},
         blas=ThreadpoolController(),
@@ -288,10 +312,18 @@ def no_history(log: EventLog) -> EventLog:
     return EventLog(**{**vars(empty), "user_ids": np.array(["nobody"], dtype=object), "user_start": np.array([0, 0])})
 
 
-def _moment(context: Context | None, now_s: float | None) -> float:
-    """Time of a request, from its context or as given."""
-    if context is not None:
-        return context.at_s
-    if now_s is None:
-        raise ConfigError("now_s or context must say when the request is made, got neither")
-    return now_s
+def _covariance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of the columns over all rows, (d, d); also where there are no columns."""
+    off = rows - rows.mean(axis=0)
+    return off.T @ off / max(len(rows), 1)
+
+
+def _context(context: Context | None, now_s: float | None) -> Context:
+    """Circumstances of a request, of which at least the time must be known."""
+    if (context is None) == (now_s is None):
+        both = "neither" if context is None else "both"
+        raise ConfigError(f"now_s or context must say when the request is made, got {both}")
+    at_s = context.at_s if context is not None else now_s
+    if at_s is None or not np.isfinite(at_s):
+        raise ConfigError(f"now_s must be a time in seconds since 1970 UTC, got {at_s}")
+    return context or Context(at_s)

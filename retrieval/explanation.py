@@ -86,8 +86,9 @@ _WORDS: Mapping[str, str] = {
     "taste_long": "is like {event} and other things you like",
     "taste_short": "is like {event} you chose lately",
     "behaviour": "fits the categories, brands and prices you choose",
-    "context": "is in season now",
+    "context": "is what sells at such times and places",
     "popular": "is popular here",
+    "alike": "is popular with shoppers like you",
     "recent_popular": "is popular these weeks",
     "own": "is something you chose before",
     "repeat": "is something you may want again",
@@ -103,8 +104,10 @@ def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str
     if not positive or total <= 0:
         return "Nothing known speaks for this item; it fills the list."
     share: dict[str, float] = {}
+    alike = any(r.part == "alike" for r in positive)
     for r in positive:  # several parts may say the same: once is enough
-        phrase = _phrase(item_id, r, title_of, query)
+        popular = alike and r.part in ("popular", "recent_popular")
+        phrase = _WORDS["alike"] if popular else _phrase(item_id, r, title_of, query)
         share[phrase] = share.get(phrase, 0.0) + r.amount / total
     ordered = sorted(share.items(), key=lambda pair: -pair[1])
     text = "; ".join(f"{phrase} ({part:.0%})" for n, (phrase, part) in enumerate(ordered[:3]) if not n or part >= 0.1)

@@ -7,8 +7,8 @@ with filters and reasons, is `engine`'s work and uses the same parts and weights
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, fit_blocks
 from ..profiling.encoder import Encoder
 from ..profiling.log import Requests
-from .fusion import inverse_scale
+from .alike import fit_alike
+from .fusion import inverse_scale, reciprocal_rank
 from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
 from .neighbours import NeighboursModel
 from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
@@ -26,6 +27,7 @@ from .scorer import Scorer, TrainingSet
 from .transitions import TransitionsConfig, fit_transitions
 
 Float = NDArray[np.float32]
+Fusion = Literal["scaled", "reciprocal_rank"]
 
 SEARCH_PARTS: tuple[str, ...] = ("meaning", "bm25")
 PERSONAL_PARTS: tuple[str, ...] = (
@@ -67,6 +69,12 @@ class RecommenderConfig(BaseModel):
     transitions: TransitionsConfig = TransitionsConfig()
     text_neighbours: TextNeighboursConfig = TextNeighboursConfig()
     parts: tuple[str, ...] = Field(PARTS, description="parts that are built at all")
+    fallback: Fusion = Field(
+        "scaled", description="fusion where a shop has no validation requests: scaled scores or reciprocal_rank"
+    )
+    attributes: tuple[str, ...] | None = Field(
+        None, description="columns of the users table that rankings may use; null = all, empty = none"
+    )
     personalisation: float = Field(
         0.5, ge=0, description="weight of the personal parts, each at most about 1, under a wholly vague query"
     )
@@ -74,8 +82,10 @@ class RecommenderConfig(BaseModel):
 
 SOURCES: Mapping[str, Callable[[TrainingSet, RecommenderConfig], Scorer]] = {
     "bm25": lambda train, config: fit_bm25(train, config.bm25),
-    "popular": lambda train, config: fit_popular(train),
-    "recent_popular": lambda train, config: fit_recent_popular(train, config.recent_popular),
+    "popular": lambda train, config: fit_alike(train, fit_popular(train), attributes=config.attributes),
+    "recent_popular": lambda train, config: fit_alike(
+        train, fit_recent_popular(train, config.recent_popular), attributes=config.attributes
+    ),
     "own": lambda train, config: fit_own_most_bought(train),
     "repeat": lambda train, config: fit_repeat(train, config.repeat),
     "transitions": lambda train, config: fit_transitions(train, config.transitions),
@@ -95,6 +105,7 @@ class Recommender:
         exclude_seen: whether items a shopper already took are left out of recommendations
         personalisation: weight of the personal parts under a wholly vague query
         encoder: embeds query texts; None where nobody asks in words
+        fusion: what is weighted and added: scaled scores, or reciprocal ranks
     """
 
     space: BlockSpace
@@ -103,13 +114,18 @@ class Recommender:
     exclude_seen: bool
     personalisation: float
     encoder: Encoder | None = None
+    fusion: Fusion = "scaled"
 
     def scores(self, requests: Requests) -> Float:
         """Fused scores of the whole catalogue, (n_requests, n_items) float32."""
         total = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
         weights = self.request_weights(has_text=bool(requests.texts))
         for name, part in self.part_scores(requests):
-            if weights.get(name, 0.0) > 0:
+            if weights.get(name, 0.0) <= 0:
+                continue
+            if self.fusion == "reciprocal_rank":
+                total += np.float32(weights[name]) * reciprocal_rank(part)
+            else:
                 total += part * (weights[name] * inverse_scale(name, part, asked=bool(requests.texts)))[:, None]
         return total
 
@@ -153,11 +169,6 @@ class Recommender:
             said["ties"] = transitions.ties
         return said
 
-    def with_weights(self, weights: Mapping[str, float]) -> Recommender:
-        """The same recommender with other weights; parts without weight are dropped."""
-        kept = {name: float(weights[name]) for name in PARTS if weights.get(name, 0.0) > 0}
-        return replace(self, weights=kept, sources={n: s for n, s in self.sources.items() if n in kept})
-
 
 def fit_recommender(
     train: TrainingSet,
@@ -166,12 +177,13 @@ def fit_recommender(
     weights: Mapping[str, float] | None = None,
     exclude_seen: bool = False,
     encoder: Encoder | None = None,
+    fusion: Fusion = "scaled",
 ) -> Recommender:
     """Fit the parts that have a weight (all of ``config.parts`` with weight 1 if ``weights`` is None)."""
     config = config or RecommenderConfig()
     chosen = dict.fromkeys(config.parts, 1.0) if weights is None else weights
     chosen = {name: float(chosen[name]) for name in PARTS if chosen.get(name, 0.0) > 0 and name in config.parts}
     vectors = train.vectors if train.vectors is not None else np.zeros((train.log.n_items, 1), dtype=np.float32)
-    space = fit_blocks(train.items, vectors, train.log, config.blocks)
+    space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=train.shared_clock)
     sources = {name: SOURCES[name](train, config) for name in chosen if name in SOURCES}
-    return Recommender(space, sources, chosen, exclude_seen, config.personalisation, encoder)
+    return Recommender(space, sources, chosen, exclude_seen, config.personalisation, encoder, fusion)

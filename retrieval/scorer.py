@@ -27,6 +27,7 @@ class TrainingSet:
         vectors: unit-length text vectors of the items, (n_items, d), or None where no encoder is at hand
         until_s: end of visible time in seconds since 1970 UTC; every training event is earlier
         shared_clock: whether times of different users can be compared (``absolute_time`` of the shop)
+        users: known attributes of shoppers, a row each by ``user_id``, or None
     """
 
     log: EventLog
@@ -34,6 +35,7 @@ class TrainingSet:
     vectors: NDArray[np.float32] | None
     until_s: float
     shared_clock: bool = True
+    users: pd.DataFrame | None = None
 
 
 class Scorer(Protocol):

@@ -13,6 +13,7 @@ from ..profiling.blocks import blocks_from_state, blocks_state
 from ..profiling.encoder import Encoder
 from ..profiling.errors import ArtefactError
 from ..profiling.log import EventLog
+from .alike import AlikeModel
 from .lexical import Bm25Model
 from .neighbours import NeighboursModel
 from .popularity import PopularModel
@@ -39,6 +40,7 @@ def recommender_state(model: Recommender) -> tuple[Arrays, Meta]:
         "sources": sources,
         "weights": dict(model.weights),
         "exclude_seen": model.exclude_seen,
+        "fusion": model.fusion,
         "personalisation": model.personalisation,
     }
     return arrays, meta
@@ -55,6 +57,7 @@ def recommender_from_state(
         exclude_seen=meta["exclude_seen"],
         personalisation=meta["personalisation"],
         encoder=encoder,
+        fusion=meta["fusion"],
     )
 
 
@@ -66,6 +69,11 @@ def source_state(source: Scorer) -> tuple[Arrays, Meta]:
     """
     if isinstance(source, PopularModel):
         return {"item_score": source.item_score}, {"type": "popular"}
+    if isinstance(source, AlikeModel):
+        values = {name: list(lifts) for name, lifts in source.log_lift.items()}
+        stacked = [np.stack(list(lifts.values())) for lifts in source.log_lift.values()]
+        arrays = {f"lift.{place}": lifts for place, lifts in enumerate(stacked)}
+        return {"item_score": source.popular.item_score} | arrays, {"type": "alike", "values": values}
     if isinstance(source, OwnMostBoughtModel):
         return {"tie_break": source.tie_break}, {"type": "own"}
     if isinstance(source, RepeatModel):
@@ -90,6 +98,12 @@ def source_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     kind = meta["type"]
     if kind == "popular":
         return PopularModel(arrays["item_score"])
+    if kind == "alike":
+        lifts = {
+            name: dict(zip(values, arrays[f"lift.{place}"], strict=True))
+            for place, (name, values) in enumerate(meta["values"].items())
+        }
+        return AlikeModel(PopularModel(arrays["item_score"]), lifts)
     if kind == "own":
         return OwnMostBoughtModel(arrays["tie_break"])
     if kind == "repeat":
@@ -110,7 +124,8 @@ def log_from_arrays(
     arrays: Mapping[str, NDArray[Any]], user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
 ) -> EventLog:
     """The log that `log_arrays` took apart."""
-    return EventLog(user_ids=user_ids, item_ids=item_ids, **{name: arrays[name] for name in _LOG_ARRAYS})
+    columns: dict[str, Any] = {name: arrays[name] for name in _LOG_ARRAYS}
+    return EventLog(user_ids=user_ids, item_ids=item_ids, **columns)
 
 
 def within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:

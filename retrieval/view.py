@@ -18,10 +18,13 @@ from ..profiling.blocks import BLOCKS, PART_BLOCK
 from ..profiling.errors import ConfigError
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
+from .alike import AlikeModel
 from .explanation import Events, by_item, reason, sentence, source_events, taste_events
-from .fusion import FAR, inverse_scale
+from .fusion import FAR, inverse_scale, reciprocal_rank
+from .neighbours import NeighboursModel
 from .ranking import Recommendation
 from .recommender import PARTS
+from .repeats import OwnMostBoughtModel
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -39,7 +42,8 @@ class View:
     Attributes:
         vectors: shopper side of the block parts by name
         sources: raw scores of the other parts, each (n_items,)
-        factor: weight times scale of each part
+        factor: weight times scale of each part; empty where ranks are fused
+        shares: what each part adds where ranks are fused, each (n_items,); else empty
         query_vector: text blocks, weighted, side by side: what FAISS is asked, (dim,)
         others: everything that is not in the index, weighted and added, (n_items,)
     """
@@ -49,6 +53,7 @@ class View:
     vectors: Mapping[str, NDArray[np.float32]]
     sources: Mapping[str, NDArray[np.float32]]
     factor: Mapping[str, float]
+    shares: Mapping[str, NDArray[np.float32]]
     intent: Intent | None
     query_vector: NDArray[np.float32]
     others: NDArray[np.float32]
@@ -74,6 +79,8 @@ class View:
         if query is not None and chosen.get("meaning"):
             vectors["meaning"] = query[0]
         sources = {n: s.scores(requests)[0] for n, s in recommender.sources.items() if chosen.get(n)}
+        if recommender.fusion == "reciprocal_rank" and weights is None:
+            return _ranked(engine, requests, vectors, sources, chosen, intent)
         factor, asked = {}, bool(requests.texts)
         for name, vector in vectors.items():
             factor[name] = chosen[name] * (_block_scale(engine, name, vector, asked) if weights is None else 1.0)
@@ -86,7 +93,7 @@ class View:
             factor[name] = chosen[name] * scale
             others += scores * np.float32(factor[name])
         fused = _fused_vector(engine, vectors, factor)
-        return View(engine, requests, vectors, sources, factor, intent, fused, others)
+        return View(engine, requests, vectors, sources, factor, {}, intent, fused, others)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
@@ -142,35 +149,68 @@ class View:
         return tuple(out)
 
     def _parts(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
-        """What each part adds to each row's score, and each past event inside the parts that are sums over events.
-
-        Sources that break their ties by popularity would tell it as their own; here it is what it is, popularity.
-        """
-        space = self.engine.recommender.space
+        """What each part adds to each row's score, and each past event inside the parts that are sums over events."""
         amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
-        popular = np.zeros(len(rows))
-        for name in PARTS:
-            found: Events | None = None
-            if name in self.vectors:
-                raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ self.vectors[name]
-                if name in ("taste_long", "taste_short"):
-                    half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
-                    found = taste_events(self.requests, space, rows, half_life_s=half_life_s)
-            elif name in self.sources:
-                source = self.engine.recommender.sources[name]
-                shared = getattr(source, "tie_break", np.zeros(len(self.others), dtype=np.float32))[rows]
-                raw = (self.sources[name][rows] - shared).astype(np.float64)
-                popular += shared.astype(np.float64) * self.factor[name]
-                found = source_events(source, self.requests, rows)
-            else:
-                continue
-            amounts[name] = raw * self.factor[name]
+        for name in (part for part in PARTS if part in self.vectors or part in self.sources):
+            raw, found = self._raw(name, rows)
+            factor = self._row_factor(name, sum(raw.values(), np.zeros(len(rows))), rows)
+            for told, part in raw.items():
+                amounts[told] = amounts.get(told, 0.0) + part * factor
             if found is not None:
-                events[name] = by_item(found[0], found[1] * self.factor[name])
-        if popular.any():
-            amounts["popular"] = amounts.get("popular", 0.0) + popular
+                events[name] = by_item(found[0], found[1] * factor)
         return amounts, events
+
+    def _raw(self, name: str, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float64]], Events | None]:
+        """A part's raw score of each row by what it is told as, and its past events.
+
+        Sources that break their ties by popularity would tell it as their own; here it is what it is, popularity. And
+        popularity among shoppers alike is popularity, and what the likeness adds.
+        """
+        space = self.engine.recommender.space
+        if name in self.vectors:
+            raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ self.vectors[name]
+            if name not in ("taste_long", "taste_short"):
+                return {name: raw}, None
+            half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
+            return {name: raw}, taste_events(self.requests, space, rows, half_life_s=half_life_s)
+        source = self.engine.recommender.sources[name]
+        raw = self.sources[name][rows].astype(np.float64)
+        if isinstance(source, AlikeModel):
+            plain = source.popular.item_score[rows].astype(np.float64)
+            return {name: plain, "alike": raw - plain}, None
+        told = {name: raw}
+        if isinstance(source, NeighboursModel | OwnMostBoughtModel):
+            ties = source.tie_break[rows].astype(np.float64)
+            told = {name: raw - ties, "popular": ties}
+        return told, source_events(source, self.requests, rows)
+
+    def _row_factor(self, name: str, raw: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What a part's raw score of each row is multiplied by, (n_rows,); with ranks fused it differs by row."""
+        if not self.shares:
+            return np.full(len(rows), self.factor[name])
+        share = self.shares[name][rows].astype(np.float64)
+        return np.divide(share, raw, out=np.zeros(len(rows)), where=share > 0)
+
+
+def _ranked(
+    engine: Engine,
+    requests: Requests,
+    vectors: Mapping[str, NDArray[np.float32]],
+    sources: Mapping[str, NDArray[np.float32]],
+    weights: Mapping[str, float],
+    intent: Intent | None,
+) -> View:
+    """The view of a request whose parts are fused by rank: every part is scored whole, and nothing is left to FAISS."""
+    space = engine.recommender.space
+    blocks = {name: space.items[PART_BLOCK[name]] @ vector for name, vector in vectors.items()}
+    scored = {**blocks, **sources}
+    shares = {name: np.float32(weights[name]) * reciprocal_rank(part[None])[0] for name, part in scored.items()}
+    others = np.zeros(engine.log.n_items, dtype=np.float32)
+    for share in shares.values():
+        others += share
+    nothing = np.zeros(engine.texts.shape[1], dtype=np.float32)
+    return View(engine, requests, vectors, sources, {}, shares, intent, nothing, others)
 
 
 def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]) -> dict[str, float]:

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .demo_story import Line, Timeline
+from .profiling.attributes import attributes_of
 from .profiling.describe import describe
 from .profiling.errors import ShopError
 from .profiling.interest import decay
 from .profiling.interest_batch import event_weights, interests
 from .profiling.log import EventLog, Requests
 from .profiling.profile import Profile
-from .profiling.profile_build import build_profile, known_attributes
+from .profiling.profile_build import build_profile
 from .profiling.shop import Shop
 from .profiling.yardsticks import Yardsticks
 from .workspace import Workspace
@@ -97,7 +98,7 @@ def portrait(shop: Shop, log: EventLog, yardsticks: Yardsticks, row: int, now_s:
     """Profile of one shopper, from their own rows of the shop's tables."""
     user, events = str(log.user_ids[row]), shop.table("events")
     mine = events[events["user_id"] == user]
-    return build_profile(user, mine, yardsticks, at_s=now_s, attributes=known_attributes(shop.users, user))
+    return build_profile(user, mine, yardsticks, at_s=now_s, attributes=attributes_of(shop.users).get(user))
 
 
 def in_words(profile: Profile) -> tuple[str, ...]:

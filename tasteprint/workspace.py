@@ -34,7 +34,7 @@ from .retrieval.recommender import RecommenderConfig, fit_recommender
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, log_from_arrays, recommender_from_state, recommender_state, within
 
-FORMAT = 1
+FORMAT = 2
 _KIND = "workspace"
 _EVENT_COLUMNS = ("user_id", "kind", "at", "seq", "item_id", "text", "rating", "quantity", "price")
 
@@ -124,7 +124,12 @@ def build_workspace(
     log = _log(shop)
     clock = bool(shop.meta.get("absolute_time", True))
     everything = TrainingSet(
-        log, shop.items, embeddings.vectors, float(log.at_s.max(initial=0.0)) + 1.0, shared_clock=clock
+        log,
+        shop.items,
+        embeddings.vectors,
+        float(log.at_s.max(initial=0.0)) + 1.0,
+        shared_clock=clock,
+        users=shop.users,
     )
     learned = _learn(shop, everything, encoder, settings.recommender, rng, tell)
     tell("Fitting the recommender", 0, 0)
@@ -134,6 +139,7 @@ def build_workspace(
         weights=learned.weights,
         exclude_seen=repeat_share(log) < 0.01,
         encoder=encoder,
+        fusion=learned.fusion,
     )
     about = {
         "shop": shop.name,
@@ -158,7 +164,11 @@ def build_workspace(
             | {f"intent.{n}": a for n, a in intent_arrays.items()}
             | {f"log.{n}": a for n, a in log_arrays(log).items()}
         ),
-        tables={"items": shop.items, "users": pd.DataFrame({"user_id": log.user_ids.astype(str)})},
+        tables={
+            "items": shop.items,
+            "shoppers": pd.DataFrame({"user_id": log.user_ids.astype(str)}),
+            **({} if shop.users is None else {"users": shop.users}),
+        },
         meta={
             "format": FORMAT,
             "shop": str(shop_path),
@@ -192,11 +202,11 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
     encoder = open_encoder(settings.encoder)
     items, arrays = held.tables["items"], {name.replace("__", "."): array for name, array in held.arrays.items()}
     log = log_from_arrays(
-        within(arrays, "log."), held.tables["users"]["user_id"].to_numpy(object), items["item_id"].to_numpy(object)
+        within(arrays, "log."), held.tables["shoppers"]["user_id"].to_numpy(object), items["item_id"].to_numpy(object)
     )
     intent_model = intent_from_state(within(arrays, "intent."), held.meta["intent"])
     model = recommender_from_state(within(arrays, "recommender."), held.meta["recommender"], encoder=encoder)
-    engine = make_engine(model, items, log, intent_model=intent_model)
+    engine = make_engine(model, items, log, users=held.tables.get("users"), intent_model=intent_model)
     about = dict(held.meta["about"])
     return Workspace(path, Path(held.meta["shop"]), settings, engine, intent_model, encoder, items, about)
 
@@ -242,6 +252,7 @@ def _learn(
     weights = default_weights(everything)
     best = float("nan")
     single: dict[str, float] = {}
+    fusion = settings.fallback
     protocols = ["time_split" if everything.shared_clock else "leave_one_out", "search_full"]
     for protocol in protocols:
         try:
@@ -255,9 +266,10 @@ def _learn(
         learned = learn(train, split, config, rng=rng, encoder=encoder)
         weights = {n: w for n, w in weights.items() if n not in learned.weights} | dict(learned.weights)
         single |= learned.single
+        fusion = "scaled"  # weights from validation are in units of scaled scores
         if protocol != "search_full":
             best, config = learned.ndcg, TasteprintConfig(recommender=learned.recommender)
-    return Learned(config.recommender, weights, best, single)
+    return Learned(config.recommender, weights, best, single, fusion)
 
 
 def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:
@@ -281,7 +293,7 @@ def _inputs(shop: Path, settings: Settings, seed: int) -> dict[str, str]:
     """Digests of everything a build depends on."""
     said = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
     inputs = {"settings": hashlib.sha256(said.encode()).hexdigest(), "seed": str(seed), "format": str(FORMAT)}
-    for name in ("items.parquet", "events.parquet", "judgements.parquet", "shop.json"):
+    for name in ("items.parquet", "events.parquet", "users.parquet", "judgements.parquet", "shop.json"):
         file = shop / name
         if file.is_file():
             with file.open("rb") as handle:

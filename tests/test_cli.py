@@ -17,8 +17,8 @@ from tasteprint import __version__
 from tasteprint.cli import app, main
 
 COMMANDS = (
-    "import", "validate", "embed", "build", "search", "recommend", "profile", "intent", "evaluate", "demo", "config",
-    "doctor",
+    "import", "validate", "embed", "build", "search", "recommend", "profile", "intent", "evaluate", "bench", "demo",
+    "config", "doctor",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "sklearn", "pandas", "numpy", "scipy", "plotly")
 
@@ -224,6 +224,21 @@ def test_doctor_says_how_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mend: pip install 'tasteprint[cpu]'" in done.stdout
 
 
+def test_who_and_where_somebody_is_reaches_the_answer(tiny_workspace: Path) -> None:
+    from tasteprint.workspace import open_workspace
+
+    def items(*words: str) -> list[dict[str, object]]:
+        return json.loads(run("recommend", *words, "-w", tiny_workspace, "--json").stdout)["items"]
+
+    opened = open_workspace(tiny_workspace)
+    user, place = str(opened.engine.log.user_ids[0]), opened.engine.recommender.space.context.places[0]
+    here = items(user, "--place", place, "--device", "phone", "--scene", "home", "--weight", "context=1")
+    nowhere = items(user, "--weight", "context=1")
+    assert [item["item_id"] for item in here] != [item["item_id"] for item in nowhere]
+    age = sorted({a["age_band"] for a in opened.engine.attributes.values() if "age_band" in a})[0]
+    assert len(items("somebody new", "--attribute", f"age_band={age}")) == 10
+
+
 def test_mistakes_are_one_line(
     tiny_workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +256,7 @@ def test_mistakes_are_one_line(
     assert "'tase' is not a part" in line("search", "tea", "-w", tiny_workspace, "--weight", "tase=1")
     assert "--weight must be PART=NUMBER" in line("search", "tea", "-w", tiny_workspace, "--weight", "taste")
     assert "--weight must be PART=NUMBER" in line("search", "tea", "-w", tiny_workspace, "--weight", "taste=much")
+    assert "--attribute must be NAME=VALUE" in line("search", "tea", "-w", tiny_workspace, "--attribute", "25")
     assert "--at must be an ISO 8601 time" in line("search", "tea", "-w", tiny_workspace, "--at", "yesterday")
     assert "no shop.json" in line("build", nowhere, "-w", tmp_path / "work")
     assert "no shop.json" in line("build", nowhere, "-w", tmp_path / "work", "--json")

@@ -116,7 +116,7 @@ def test_an_opened_workspace_answers_as_the_one_that_was_built(
     path = build_workspace(tiny_workspace.parent / "shop", tmp_path / "again", HASH).path
     opened = open_workspace(path)
     train, model = kept[-1]
-    built = make_engine(model, train.items, train.log, intent_model=opened.intent_model)
+    built = make_engine(model, train.items, train.log, users=train.users, intent_model=opened.intent_model)
     for user in (None, str(train.log.user_ids[0]), str(train.log.user_ids[17])):
         for query in (None, "gift for a runner", "green tea under 10"):
             one, two = (e.answer(user=user, query=query, now_s=opened.last_s + 5) for e in (built, opened.engine))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -22,6 +23,13 @@ WeightOption = Annotated[
     list[str] | None,
     typer.Option("--weight", help="PART=NUMBER instead of the learned weights, such as meaning=1. Repeatable."),
 ]
+SceneOption = Annotated[str | None, typer.Option("--scene", help="Where in the shop, such as search or mail.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="What the shopper uses, such as phone.")]
+PlaceOption = Annotated[str | None, typer.Option("--place", help="Store or country of the request.")]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", help="NAME=VALUE known of the shopper instead of what is stored. Repeatable."),
+]
 DiversityOption = Annotated[float, typer.Option("--diversity", min=0, max=1, help="0 = by score alone.")]
 
 
@@ -37,6 +45,10 @@ def search(
     weight: WeightOption = None,
     diversity: DiversityOption = 0.0,
     at: AtOption = None,
+    scene: SceneOption = None,
+    device: DeviceOption = None,
+    place: PlaceOption = None,
+    attribute: AttributeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find items for a query, with reasons.
@@ -49,12 +61,12 @@ def search(
 
       tasteprint search "snacks" -w work/grocery --weight meaning=1 --json
     """
-    filters = _filters(category, brand, price_min, price_max)
-    _ask(workspace, user, query, k, filters, weight, diversity, at, as_json)
+    options = _options(k, (category, brand, price_min, price_max), weight, diversity, attribute)
+    _ask(workspace, user, query, (at, scene, device, place), options, as_json)
 
 
 def recommend(
-    user: Annotated[str, typer.Argument(help="A known shopper.", show_default=False)],
+    user: Annotated[str, typer.Argument(help="A known shopper, or with --attribute a new one.", show_default=False)],
     workspace: WorkspaceOption,
     query: Annotated[str | None, typer.Option("--query", "-q", help="What is asked for, in words.")] = None,
     k: KOption = 10,
@@ -65,6 +77,10 @@ def recommend(
     weight: WeightOption = None,
     diversity: DiversityOption = 0.0,
     at: AtOption = None,
+    scene: SceneOption = None,
+    device: DeviceOption = None,
+    place: PlaceOption = None,
+    attribute: AttributeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find items for a shopper, with reasons.
@@ -74,34 +90,77 @@ def recommend(
       tasteprint recommend 1228 --workspace work/grocery
 
       tasteprint recommend 1228 -w work/grocery --query "dinner" --diversity 0.3 --json
+
+      tasteprint recommend newcomer -w work/grocery --attribute age=25-34 --place 367
     """
-    filters = _filters(category, brand, price_min, price_max)
-    _ask(workspace, user, query, k, filters, weight, diversity, at, as_json)
+    options = _options(k, (category, brand, price_min, price_max), weight, diversity, attribute)
+    _ask(workspace, user, query, (at, scene, device, place), options, as_json)
+
+
+class _Options(TypedDict):
+    """Options of `Engine.answer` as it names them."""
+
+    k: int
+    filters: Filters
+    weights: Mapping[str, float] | None
+    diversity: float
+    attributes: Mapping[str, str] | None
+
+
+def _options(
+    k: int,
+    wanted: tuple[str | None, str | None, float | None, float | None],
+    weight: list[str] | None,
+    diversity: float,
+    attribute: list[str] | None,
+) -> _Options:
+    from ..profiling.errors import ConfigError
+    from ..retrieval.filters import Filters
+
+    category, brand, low, high = wanted
+    weights: dict[str, float] = {}
+    for name, number in _pairs("--weight must be PART=NUMBER such as meaning=1", weight):
+        try:
+            weights[name] = float(number)
+        except ValueError as error:
+            raise ConfigError(f"--weight must be PART=NUMBER such as meaning=1, got {name}={number}") from error
+    return {
+        "k": k,
+        "filters": Filters(category=category, brand=brand, price_min=low, price_max=high),
+        "weights": weights or None,
+        "diversity": diversity,
+        "attributes": dict(_pairs("--attribute must be NAME=VALUE such as age=25-34", attribute)) or None,
+    }
+
+
+def _pairs(rule: str, given: list[str] | None) -> list[tuple[str, str]]:
+    """NAME=VALUE strings taken apart."""
+    from ..profiling.errors import ConfigError
+
+    pairs = []
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{rule}, got {text!r}")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
 
 
 def _ask(
     workspace: object,
     user: str | None,
     query: str | None,
-    k: int,
-    filters: Filters,
-    weight: list[str] | None,
-    diversity: float,
-    at: str | None,
+    when: tuple[str | None, str | None, str | None, str | None],
+    options: _Options,
     as_json: bool,
 ) -> None:
+    from ..profiling.context import Context
     from ..workspace import open_workspace
 
     opened = open_workspace(str(workspace))
-    answer = opened.engine.answer(
-        user=user,
-        query=query,
-        k=k,
-        filters=filters,
-        weights=_weights(weight),
-        diversity=diversity,
-        now_s=moment(at, opened.last_s + 1.0),
-    )
+    at, scene, device, place = when
+    context = Context(moment(at, opened.last_s + 1.0), scene=scene, device=device, place=place)
+    answer = opened.engine.answer(user=user, query=query, context=context, **options)
     if as_json:
         typer.echo(json.dumps(answer.to_json(), ensure_ascii=False))
     else:
@@ -125,26 +184,3 @@ def show(answer: Answer) -> None:
     console.print(table)
     if answer.shortage:
         console.print(Text(answer.shortage, style="yellow"))
-
-
-def _filters(category: str | None, brand: str | None, low: float | None, high: float | None) -> Filters:
-    from ..retrieval.filters import Filters
-
-    return Filters(category=category, brand=brand, price_min=low, price_max=high)
-
-
-def _weights(given: list[str] | None) -> dict[str, float] | None:
-    from ..profiling.errors import ConfigError
-
-    if not given:
-        return None
-    weights = {}
-    for text in given:
-        name, equals, number = text.partition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ConfigError(f"--weight must be PART=NUMBER such as meaning=1, got {text!r}")
-    return weights

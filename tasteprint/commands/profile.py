@@ -28,8 +28,9 @@ def profile(
 
       tasteprint profile 1228 -w work/grocery --at 2017-06-01T00:00 --json
     """
+    from ..profiling.attributes import attributes_of
     from ..profiling.errors import UnknownIdError
-    from ..profiling.profile_build import build_profile, known_attributes
+    from ..profiling.profile_build import build_profile
     from ..profiling.shop import read_shop
     from ..workspace import open_workspace, shop_yardsticks
 
@@ -40,8 +41,11 @@ def profile(
         shop = read_shop(opened.shop)
         events = shop.table("events")
         mine = events[events["user_id"] == user]
-        if not len(mine):
-            raise UnknownIdError(f"user_id {user!r} has no events in {opened.shop}; name one of its shoppers")
+        known = attributes_of(shop.users)
+        if not len(mine) and user not in known:
+            raise UnknownIdError(
+                f"user_id {user!r} has no events and no known attributes in {opened.shop}; name one of its shoppers"
+            )
         say("Learning what is usual", 0, 0)
         yardsticks = shop_yardsticks(opened, shop)
         found = build_profile(
@@ -49,7 +53,7 @@ def profile(
             mine,
             yardsticks,
             at_s=moment(at, opened.last_s + 1.0),
-            attributes=known_attributes(shop.users, user),
+            attributes=known.get(user),
         )
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))

@@ -1,5 +1,6 @@
 """Context: clocks by hand, standardisation, and items that sell where they were made to sell."""
 
+import json
 import math
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from tasteprint.profiling.context import (
     Context,
     ContextConfig,
-    context_vector,
+    context_from_state,
+    context_state,
     context_vectors,
+    contexts,
+    contexts_of,
     cyclic,
     fit_context,
     item_contexts,
@@ -37,6 +41,10 @@ def test_cycles_close_and_neighbours_are_near():
     assert cyclic([math.nan], DAY).tolist() == [[0.0, 0.0]]
 
 
+def one(context, axes):
+    return context_vectors(axes, np.array([context.at_s]), contexts_of(context))[0]
+
+
 def made_up(rng, n=20_000):
     """Croissants in the morning, beer on Saturdays in Leeds, sunscreen in summer, bread always."""
     start = pd.Timestamp("2022-01-01").timestamp()
@@ -55,16 +63,17 @@ def made_up(rng, n=20_000):
 
 def test_items_sell_where_they_sell():
     item, at_s, place = made_up(np.random.default_rng(0))
-    axes = fit_context(at_s, place=place)
+    where = contexts(place=place)
+    axes = fit_context(at_s, where)
     assert set(axes.places) == {"York", "Leeds"}
-    vectors = context_vectors(axes, at_s, place=place)
+    vectors = context_vectors(axes, at_s, where)
     known = [k for k, name in enumerate(axes.names) if not name.startswith("scene")]
     np.testing.assert_allclose(vectors[:, known].mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(vectors[:, known].std(axis=0), 1, atol=1e-9)
-    profile = item_contexts(item, vectors, 4)
+    profile = item_contexts(axes, item, at_s, where, n_items=4)
 
     def best(when, where):
-        return int(np.argmax(profile @ context_vector(Context(pd.Timestamp(when).timestamp(), place=where), axes)))
+        return int(np.argmax(profile @ one(Context(pd.Timestamp(when).timestamp(), place=where), axes)))
 
     assert best("2024-11-05 08:00", "York") == 0
     assert best("2024-11-02 20:00", "Leeds") == 1
@@ -74,27 +83,71 @@ def test_items_sell_where_they_sell():
 def test_random_sales_have_almost_no_context():
     rng = np.random.default_rng(1)
     item, at_s, place = made_up(rng)
-    vectors = context_vectors(fit_context(at_s, place=place), at_s, place=place)
-    truth = np.linalg.norm(item_contexts(item, vectors, 4))
-    assert np.linalg.norm(item_contexts(rng.permutation(item), vectors, 4)) < 0.1 * truth
+    where = contexts(place=place)
+    axes = fit_context(at_s, where)
+    truth = np.linalg.norm(item_contexts(axes, item, at_s, where, n_items=4))
+    assert np.linalg.norm(item_contexts(axes, rng.permutation(item), at_s, where, n_items=4)) < 0.1 * truth
+
+
+def test_pieces_make_the_same_whole(monkeypatch):
+    item, at_s, place = made_up(np.random.default_rng(4), n=1000)
+    where = contexts(place=place)
+    axes = fit_context(at_s, where)
+    whole = item_contexts(axes, item, at_s, where, n_items=4)
+    monkeypatch.setattr("tasteprint.profiling.context._CHUNK", 77)
+    again = fit_context(at_s, where)
+    np.testing.assert_allclose(again.mean, axes.mean, atol=1e-12)
+    np.testing.assert_allclose(again.spread, axes.spread, atol=1e-12)
+    np.testing.assert_allclose(item_contexts(again, item, at_s, where, n_items=4), whole, atol=1e-10)
+
+
+def test_state_round_trip():
+    _, at_s, place = made_up(np.random.default_rng(5), n=500)
+    axes = fit_context(at_s, contexts(place=place))
+    arrays, meta = context_state(axes)
+    again = context_from_state(arrays, json.loads(json.dumps(meta)))
+    asked = Context(float(at_s[3]), place="York")
+    np.testing.assert_array_equal(one(asked, again), one(asked, axes))
+    assert again.names == axes.names
+
+
+def test_circumstances_are_taken_together():
+    where = contexts(scene=[None, "mail", "home"], place=[None, None, None], utc_offset_s=[0.0, 60.0, np.nan])
+    taken = where.take(np.array([2, 1]))
+    assert list(taken.scene) == ["home", "mail"]
+    assert taken.place is taken.device is None
+    np.testing.assert_array_equal(taken.utc_offset_s, [np.nan, 60.0])
+
+
+def test_a_shoppers_own_clock_shifts_the_hour_of_that_request_alone():
+    at_s = np.linspace(0, 9 * DAY, 500)
+    axes = fit_context(at_s, config=ContextConfig(utc_offset_s=HOUR))
+    asked = np.full(3, 5 * HOUR)
+    found = context_vectors(axes, asked, contexts(utc_offset_s=[np.nan, HOUR, 3 * HOUR]))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-12)
+    np.testing.assert_allclose(found[2], context_vectors(axes, asked[:1] + 2 * HOUR)[0], atol=1e-12)
 
 
 def test_few_sales_are_shrunk():
     rng = np.random.default_rng(2)
     item = np.repeat(np.arange(200), rng.integers(1, 60, 200))
-    value = rng.normal(0, 0.5, 200)[item] + rng.normal(0, 1, len(item))
-    found = item_contexts(item, value[:, None], 201)[:, 0]
-    raw = np.bincount(item, value) / np.bincount(item)
-    assert (np.abs(found[:200]) < np.abs(raw)).all()
-    assert found[200] == 0.0
+    morning = rng.random(len(item)) < rng.beta(2, 2, 200)[item]
+    at_s = np.arange(len(item)) * DAY + np.where(morning, 8, 20) * HOUR
+    axes = fit_context(at_s)
+    found = item_contexts(axes, item, at_s, n_items=201)
+    raw = np.stack([np.bincount(item, v) / np.bincount(item) for v in context_vectors(axes, at_s).T], axis=1)
+    hour = [k for k, name in enumerate(axes.names) if name.startswith("hour") and np.ptp(found[:, k]) > 0]
+    assert hour
+    assert (np.abs(found[:200, hour]) < np.abs(raw[:, hour])).all()
+    assert not found[200].any()
 
 
 def test_unknown_parts_are_zero():
     _, at_s, place = made_up(np.random.default_rng(3), n=500)
-    axes = fit_context(at_s, place=place, scene=["home", "mail"] * 250)
-    nothing = context_vector(Context(math.nan), axes)
+    axes = fit_context(at_s, contexts(place=place, scene=["home", "mail"] * 250))
+    nothing = one(Context(math.nan), axes)
     assert (nothing == 0).all()
-    abroad = context_vectors(axes, at_s[:1], place=["Paris"], scene=[None])[0]
+    abroad = context_vectors(axes, at_s[:1], contexts(place=["Paris"], scene=[None]))[0]
     by_name = dict(zip(axes.names, abroad, strict=True))
     assert by_name["place York"] == by_name["scene home"] == 0.0
     assert by_name["hour cos1"] != 0.0

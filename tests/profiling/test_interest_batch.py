@@ -8,7 +8,7 @@ import pytest
 
 from tasteprint.profiling.align import log_column, log_order
 from tasteprint.profiling.interest import advance, forget, from_events, merge, no_interest, observe
-from tasteprint.profiling.interest_batch import event_weights, history_matrix, interests
+from tasteprint.profiling.interest_batch import event_weights, interests
 from tasteprint.profiling.interest_set import UNTIMED, InterestConfig, interest_set, merge_sets
 from tasteprint.profiling.log import EventLog, Requests, event_log
 
@@ -64,18 +64,6 @@ def test_batch_equals_one_by_one(half_life_s):
         assert weights[row] == pytest.approx(alone.weight, abs=1e-9)
 
 
-def test_history_matrix_times_vectors_is_the_total():
-    rng = np.random.default_rng(1)
-    log = random_log(rng)
-    vectors = rng.normal(size=(log.n_items, 5))
-    requests = rolling(log, rng, 40)
-    totals, weights = interests(requests, vectors, 30 * DAY)
-    matrix = history_matrix(requests, 30 * DAY)
-    np.testing.assert_allclose(matrix @ vectors, totals, atol=1e-9)
-    np.testing.assert_allclose(matrix.sum(axis=1), weights, atol=1e-9)
-    assert history_matrix(requests, 30 * DAY, last=1).sum(axis=1) != pytest.approx(weights)
-
-
 def test_empty_batches_and_empty_logs():
     log = random_log(np.random.default_rng(2), n_events=0)
     none = np.zeros(0, dtype=np.int64)
@@ -103,8 +91,6 @@ def test_a_request_before_its_own_history_is_refused():
     late = Requests(log, log.user_start[:1], log.user_start[1:2], np.asarray([-1.0]))
     with pytest.raises(ValueError, match=">= 0"):
         interests(late, np.ones((log.n_items, 2)), DAY)
-    with pytest.raises(ValueError, match=">= 0"):
-        history_matrix(late, DAY)
 
 
 def test_scenes_merge_to_the_whole_and_untimed_events_never_age():

@@ -13,6 +13,7 @@ from tasteprint.retrieval.fusion import (
     inverse_scale,
     inverse_sd,
     merge_candidates,
+    reciprocal_rank,
 )
 
 
@@ -34,6 +35,14 @@ def test_scales_do_not_depend_on_the_unit_of_a_part() -> None:
         again = (1000 * scores) * inverse_scale(part, 1000 * scores)[:, None]
         np.testing.assert_allclose(once, again, rtol=1e-4)
     np.testing.assert_allclose((scores * inverse_sd(scores)[:, None]).std(axis=1), 1.0, rtol=1e-4)
+
+
+def test_reciprocal_rank_by_hand() -> None:
+    first = np.array([[0.9, 0.5, 0.1, 0.0], [1.0, 3.0, 3.0, -2.0]], dtype=np.float32)
+    found = reciprocal_rank(first, k=60)
+    np.testing.assert_allclose(found, [[1 / 61, 1 / 62, 1 / 63, 0], [1 / 63, 1 / 61, 1 / 61, 0]], rtol=1e-6)
+    assert not reciprocal_rank(np.array([[4.0, 4.0, 4.0]])).any()  # a part that knows nothing of a request
+    np.testing.assert_allclose(reciprocal_rank(1000 * first[:1]), reciprocal_rank(first[:1]))  # no unit, no scale
 
 
 def problem(n_requests: int = 40, n_items: int = 60, *, seed: int = 0):

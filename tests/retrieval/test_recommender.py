@@ -74,16 +74,6 @@ def test_parts_without_weight_are_not_built(train) -> None:
     assert set(fit_recommender(train, config).weights) == {"popular", "own"}
 
 
-def test_other_weights_on_the_same_parts(train, make_requests) -> None:
-    requests = make_requests(train.log)
-    model = fit_recommender(train, weights={"popular": 1.0, "own": 1.0, "taste_long": 1.0})
-    other = model.with_weights({"own": 3.0})
-    assert (dict(other.weights), list(other.sources)) == ({"own": 3.0}, ["own"])
-    alone = fit_recommender(train, weights={"own": 3.0})
-    np.testing.assert_array_equal(other.scores(requests), alone.scores(requests))
-    assert dict(model.weights) == {"popular": 1.0, "own": 1.0, "taste_long": 1.0}
-
-
 def test_a_precise_query_is_not_personal_and_a_vague_one_is(train) -> None:
     model = fit_recommender(train, weights=DEFAULT_WEIGHTS)
     assert model.request_weights(has_text=False)["bm25"] == 0.0

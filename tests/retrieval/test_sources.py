@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import fields
 
@@ -265,11 +266,11 @@ def test_a_batch_is_its_requests_one_by_one(name, fitted, make_requests) -> None
 @pytest.mark.parametrize("name", SOURCES)
 def test_fitting_twice_gives_the_same_and_touches_nothing(name, random_shop, fitted, make_requests) -> None:
     train, sources = fitted
-    before = [getattr(train.log, f.name).copy() for f in fields(train.log)]
+    before = [copy.deepcopy(getattr(train.log, f.name)) for f in fields(train.log) if f.name != "where"]
     again = SOURCES[name](train, RecommenderConfig())
     requests = requests_of(train, make_requests)
     np.testing.assert_array_equal(again.scores(requests), sources[name].scores(requests))
-    for old, f in zip(before, fields(train.log), strict=True):
+    for old, f in zip(before, (f for f in fields(train.log) if f.name != "where"), strict=True):
         np.testing.assert_array_equal(old, getattr(train.log, f.name))
 
 
