@@ -175,24 +175,29 @@ def _exported(config: EncoderConfig) -> bool:
     return choose(config.precision, config.runtime, config.device).runtime != "torch"
 
 
+def _engine(config: EncoderConfig) -> tuple[str, str]:
+    """Precision and engine that a configuration means here; what is prepared decides before what would be faster."""
+    from .runtimes.choose import choose, published
+
+    kept = published(config.prepared, config.precision) if config.prepared and config.runtime == "auto" else ()
+    if config.precision == "int8" and len(kept) == 1:  # saves looking at the processor, which imports torch
+        return config.precision, kept[0]
+    choice = choose(config.precision, config.runtime, config.device)
+    return choice.precision, kept[0] if kept and choice.runtime not in (*kept, "torch") else choice.runtime
+
+
 def _open_transformer(config: EncoderConfig) -> TransformerEncoder:
     """A checkpoint's encoder in the precision and the engine that the configuration means here."""
-    from .runtimes.choose import choose
     from .transformer import TransformerEncoder
 
     folder = checkpoint_folder(config.name)
-    choice = choose(config.precision, config.runtime, config.device)
-    runtime = choice.runtime
-    if config.prepared and config.runtime == "auto" and runtime != "torch":
-        from .runtimes.prepared import published_runtime
-
-        runtime = published_runtime(config.prepared, choice.precision, runtime)
+    precision, runtime = _engine(config)
     return TransformerEncoder(
         folder,
         name=config.name,
         weights_sha256=config.weights_sha256 or PINS.get(config.name),
         max_length=config.max_length,
-        precision=choice.precision,
+        precision=precision,
         runtime=runtime,
         prepared=config.prepared,
         device=config.device,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from ..errors import EncoderError, ExtraMissingError
 
@@ -107,6 +108,16 @@ def choose(precision: str, runtime: str, device: str, machine: Machine | None = 
     engine = runtime if runtime != "auto" else _engine(machine, chosen)
     _check(chosen, engine, device, machine)
     return Choice(chosen, engine, f"{chosen} in {engine} ({RUNTIMES[engine].about}): {because}")
+
+
+def model_path(folder: str | Path, precision: str, runtime: str) -> Path:
+    """Where the network of one precision and engine is kept under ``folder`` (see `prepared`)."""
+    return Path(folder) / f"{precision}-{runtime}"
+
+
+def published(folder: str | Path, precision: str) -> tuple[str, ...]:
+    """The engines for which a network of that precision is kept under ``folder``."""
+    return tuple(name for name in RUNTIMES if (model_path(folder, precision, name) / "CURRENT").is_file())
 
 
 def explain(precision: str = "auto", runtime: str = "auto", device: str = "auto") -> tuple[str, ...]:

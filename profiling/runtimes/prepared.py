@@ -21,23 +21,12 @@ from ..fidelity import sample_texts
 from ..files import sha256_of
 from ..stamp import EncoderStamp
 from .base import Runtime
-from .choose import RUNTIMES
+from .choose import model_path
 
 if TYPE_CHECKING:
     from .quantise import QuantiseConfig
 
 _KIND = "encoder-model"
-
-
-def model_path(folder: str | Path, precision: str, runtime: str) -> Path:
-    """Where the network of one precision and engine is kept under ``folder``."""
-    return Path(folder) / f"{precision}-{runtime}"
-
-
-def published_runtime(folder: str | Path, precision: str, wanted: str) -> str:
-    """The engine to open a prepared network with: ``wanted`` if there is one for it, else another that there is."""
-    others = [name for name in RUNTIMES if (model_path(folder, precision, name) / "CURRENT").is_file()]
-    return wanted if wanted in others or not others else others[0]
 
 
 def published_stamp(folder: str | Path, stamp: EncoderStamp) -> EncoderStamp:
