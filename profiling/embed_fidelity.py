@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .embed_keys import text_keys
-from .embed_plan import Tell, read_items
+from .embed_plan import Tell
+from .embed_rows import as_items, read_batches
 from .embeddings import embed_texts
 from .encoder import Encoder, EncoderConfig, open_encoder
 from .errors import ShopError
@@ -99,7 +100,8 @@ def sample_of_items(items: str | Path, template: TemplateConfig, n: int, *, salt
     hashes, texts = np.empty(0, dtype=np.uint64), np.empty(0, dtype=object)  # ascending
     try:
         with Path(items).open("rb") as file:
-            for frame, _ in read_items(file):
+            for piece, _ in read_batches(file):
+                frame = as_items(piece)
                 keys = text_keys(frame["item_id"], salt)[:, 0]
                 low = keys <= hashes[-1] if len(hashes) == n else np.ones(len(keys), dtype=bool)
                 fresh = clean_texts(item_texts(frame[low], template))

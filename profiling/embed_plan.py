@@ -7,9 +7,7 @@ were encoded beside it. Encoding and publishing are `embed_run`'s work.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,21 +15,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from .embed_cache import VectorCache, file_numbers
-from .embed_keys import DistinctKeys, distinct_keys, text_keys
-from .errors import ShopError
-from .files import sha256_of, sync_folder, write_whole
-from .schema import columns_of, conform
-from .templates import TemplateConfig, item_texts
-from .texts import clean_texts
+from .embed_keys import DistinctKeys, distinct_keys
+from .embed_memo import NOTHING, RowMemo
+from .embed_rows import RowSpool, read_batches, read_texts, row_keys
+from .files import sha256_of, write_whole
+from .templates import TemplateConfig
 
-_PLAN, _KEYS, _ENDS, _TEXTS = "plan.json", "rows.keys", "rows.ends", "texts.utf8"
+_PLAN = "plan.json"
 _MOST_CHUNK, _LEAST_CHUNK = 4096, 512
 _STEPS = 32
 
@@ -108,12 +102,8 @@ class Plan:
 
     def chunks(self, numbers: list[int]) -> Iterator[Chunk]:
         """The chunks of these numbers, read when asked for."""
-        if not numbers:
-            return
-        ends = np.memmap(self.folder / _ENDS, dtype=np.int64, mode="r")
-        with (self.folder / _TEXTS).open("rb") as file:
-            for number in numbers:
-                yield Chunk(number, [_text(file, ends, row) for row in self.chunk_rows(number).tolist()])
+        for number in numbers:
+            yield Chunk(number, read_texts(self.folder, self.chunk_rows(number).tolist()))
 
 
 def chunk_size(n_missing: int, asked: int | None) -> int:
@@ -137,6 +127,7 @@ def make_plan(
     cache: VectorCache,
     template: TemplateConfig,
     config: EmbedConfig,
+    memo: RowMemo,
     tell: Tell,
 ) -> Plan:
     """Read the catalogue, write the plan into ``folder`` in place of any other, and open it.
@@ -148,6 +139,7 @@ def make_plan(
         cache: where known vectors are
         template: how an item becomes a text
         config: sizes
+        memo: keys of rows whose text need not be written
         tell: called with the rows read so far
 
     Raises:
@@ -157,14 +149,17 @@ def make_plan(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with _Spool(folder, config.shard_items) as spool:
-        for frame, total in read_items(items, config.batch_items):
-            spool.add(frame["item_id"].tolist(), clean_texts(item_texts(frame, template)))
+    items.seek(0)
+    with RowSpool(folder, template, memo, shard_items=config.shard_items) as spool:
+        for piece, total in read_batches(items, config.batch_items):
+            spool.add(piece)
             tell("Reading items", spool.n_items, total)
         files = spool.finish()
     there = cache.names()
     rows = _rows(folder)
     places = cache.locate(rows.keys, there)
+    if spool.remembered()[rows.first[places < 0]].any():  # the cache lost what the memo counts on
+        return make_plan(items, folder, settings, cache, template, config, NOTHING, tell)
     known = [there[number] for number in np.unique(file_numbers(places)).tolist()]
     said = {"settings": settings, "known": known, "files": files}
     write_whole(folder / _PLAN, json.dumps(said, indent=1, sort_keys=True).encode())
@@ -205,87 +200,4 @@ def _plan(
 
 def _rows(folder: Path) -> DistinctKeys:
     """The keys of the rows, sorted out."""
-    return distinct_keys(np.fromfile(folder / _KEYS, dtype=np.uint64).reshape(-1, 2))
-
-
-def read_items(items: BinaryIO, batch: int = 1 << 14) -> Iterator[tuple[pd.DataFrame, int]]:
-    """The items of an ``items.parquet`` in the data contract's columns, a batch at a time, and how many there are.
-
-    Raises:
-        ShopError: the file cannot be read or breaks the data contract.
-    """
-    try:
-        parquet = pq.ParquetFile(items, pre_buffer=False, buffer_size=1 << 20)
-        names = parquet.schema_arrow.names
-        columns = [column.name for column in columns_of("items") if column.name in names]
-        for piece in parquet.iter_batches(batch, columns=columns):
-            yield conform("items", piece.to_pandas(integer_object_nulls=True)), parquet.metadata.num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise ShopError(f"items.parquet: not readable as Parquet ({error}); write the shop anew") from error
-    except ShopError as error:
-        raise ShopError(f"items.parquet: {error}; 'tasteprint validate' lists all that is wrong") from error
-
-
-def _text(file: BinaryIO, ends: NDArray[np.int64], row: int) -> str:
-    """The text of one row."""
-    start = int(ends[row - 1]) if row else 0
-    file.seek(start)
-    return file.read(int(ends[row]) - start).decode()
-
-
-class _Spool:
-    """Writes keys, texts and ids of rows one after another."""
-
-    def __init__(self, folder: Path, shard_items: int) -> None:
-        self.n_items = 0
-        self._folder, self._shard_items = folder, shard_items
-        self._files = {name: (folder / name).open("wb") for name in (_KEYS, _ENDS, _TEXTS)}
-        self._sums = {name: hashlib.sha256() for name in self._files}
-        self._end = 0
-        self._ids: list[str] = []
-        self._shards: dict[str, str] = {}
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()  # a no-op after `finish`
-
-    def add(self, ids: list[str], texts: list[str]) -> None:
-        """Append rows."""
-        raw = [text.encode() for text in texts]
-        ends = self._end + np.cumsum([len(text) for text in raw], dtype=np.int64)
-        self._end = int(ends[-1]) if len(ends) else self._end
-        written = {_KEYS: text_keys(texts, "item").tobytes(), _ENDS: ends.tobytes(), _TEXTS: b"".join(raw)}
-        for name, content in written.items():
-            self._files[name].write(content)
-            self._sums[name].update(content)
-        self.n_items += len(ids)
-        self._ids += ids
-        while len(self._ids) >= self._shard_items:
-            self._write_ids(self._shard_items)
-
-    def finish(self) -> dict[str, str]:
-        """Write what is left to the disk itself; sha256 of every file."""
-        if self._ids:
-            self._write_ids(len(self._ids))
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        sync_folder(self._folder)
-        return {name: digest.hexdigest() for name, digest in self._sums.items()} | self._shards
-
-    def _write_ids(self, n: int) -> None:
-        file = self._folder / f"ids-{len(self._shards):05d}.parquet"
-        self._shards[file.name] = write_ids(file, self._ids[:n])
-        del self._ids[:n]
-
-
-def write_ids(file: Path, ids: list[str]) -> str:
-    """Write item ids as the one column of a Parquet file, synced; returns its sha256, which the ids decide."""
-    pq.write_table(pa.table({"item_id": pa.array(ids, pa.string())}), file, compression="zstd")
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
-    return sha256_of(file)
+    return distinct_keys(row_keys(folder)[1])

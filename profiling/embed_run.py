@@ -13,6 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -22,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .embed_cache import DamagedFileError, VectorCache
+from .embed_memo import open_memo, save_memo
 from .embed_plan import Chunk, EmbedConfig, Plan, Tell, make_plan, open_plan
+from .embed_rows import row_keys
 from .embed_shards import open_embeddings, publish_shards
 from .encoder import Encoder
 from .errors import ArtefactError, EncoderError, ShopError
@@ -153,12 +156,12 @@ class _Run:
             "cache": str(self.cache.folder.resolve()),
             "config": self.config.model_dump(),
         }
+        folder, memo = self.out / _RUN, open_memo(self.out, self.template)
         encoded, resumed = 0, None
         for attempt in range(_ATTEMPTS):
             try:
-                items.seek(0)
-                plan = open_plan(self.out / _RUN, settings, self.cache, self.config) or make_plan(
-                    items, self.out / _RUN, settings, self.cache, self.template, self.config, self.tell
+                plan = open_plan(folder, settings, self.cache, self.config) or make_plan(
+                    items, folder, settings, self.cache, self.template, self.config, memo, self.tell
                 )
                 done = _Done(plan, self.cache)
                 resumed = done.n_texts if resumed is None else resumed
@@ -174,7 +177,9 @@ class _Run:
         report = EmbedReport(
             digest, self.stamp, plan.n_items, len(plan.rows.keys), encoded, resumed or 0, n_shards, False
         )
-        shutil.rmtree(self.out / _RUN, ignore_errors=True)
+        with suppress(OSError):  # it would save time, no more
+            save_memo(self.out, self.template, *row_keys(folder))
+        shutil.rmtree(folder, ignore_errors=True)
         return report
 
     def _published(self, inputs: Mapping[str, str]) -> EmbedReport | None:

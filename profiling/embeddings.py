@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from .embed_cache import DamagedFileError, VectorCache
 from .embed_keys import Keys, distinct_keys, text_keys
-from .embed_plan import EmbedConfig, write_ids
+from .embed_plan import EmbedConfig
+from .embed_rows import write_ids
 from .embed_shards import EmbeddingShards, open_embeddings, publish_shards
 from .encoder import Encoder
 from .stamp import EncoderStamp
