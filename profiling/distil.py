@@ -25,7 +25,7 @@ from .encoder import Encoder
 from .errors import EncoderError
 from .fidelity import Fidelity, compare_vectors
 from .stamp import EncoderStamp
-from .static import StaticTable, features, open_tokenizer, token_ids, unknown_id, write_static
+from .static import StaticTable, check_new, features, open_tokenizer, token_ids, unknown_id, write_static
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -122,8 +122,7 @@ def distil_static(
     config = DistilConfig() if config is None else config
     if config.dim is not None and config.dim > base.dim:
         raise EncoderError(f"dim must be at most the base's {base.dim}, got {config.dim}; leave it out to keep all")
-    if Path(folder).exists():
-        raise EncoderError(f"static encoder: {folder} exists; name a new folder or remove it")
+    check_new(folder)
     tokens = open_tokenizer(Path(tokenizer), config.max_length)
     if lower:
         _lower(tokens)

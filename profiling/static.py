@@ -130,8 +130,7 @@ def write_static(table: StaticTable, tokenizer: Tokenizer, folder: str | Path, *
     from safetensors.numpy import save_file
 
     folder = Path(folder)
-    if folder.exists():
-        raise EncoderError(f"static encoder: {folder} exists; name a new folder or remove it")
+    check_new(folder)
     arrays: dict[str, NDArray[Any]] = {"embeddings": table.tokens}
     if len(table.pairs):  # under other names, for model2vec would leave the pairs out without a word
         arrays = {"tokens": table.tokens, "pairs": table.pairs, "pair_vectors": table.pair_vectors}
@@ -152,6 +151,16 @@ def write_static(table: StaticTable, tokenizer: Tokenizer, folder: str | Path, *
             f"static encoder: {folder} cannot be written ({error}); make room or name another folder"
         ) from error
     return weights
+
+
+def check_new(folder: str | Path) -> None:
+    """Refuse a folder that is there already: a static encoder is never written over.
+
+    Raises:
+        EncoderError: it exists.
+    """
+    if Path(folder).exists():
+        raise EncoderError(f"static encoder: {folder} exists; name a new folder or remove it")
 
 
 def open_tokenizer(file: Path, max_length: int) -> Tokenizer:

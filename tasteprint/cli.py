@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from .commands import ask, bench, build, data, doctor, embed, evaluate, intent, profile, settings
+from .commands import ask, bench, build, data, distil, doctor, embed, evaluate, intent, profile, settings
 from .commands import demo as demo_command
 from .profiling.errors import TasteprintError
 
@@ -22,6 +22,7 @@ app.command("demo")(demo_command.demo)
 app.command("import")(data.import_)
 app.command("validate")(data.validate)
 app.command("embed")(embed.embed)
+app.command("distil")(distil.distil)
 app.command("build")(build.build)
 app.command("search")(ask.search)
 app.command("recommend")(ask.recommend)
