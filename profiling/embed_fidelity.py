@@ -1,7 +1,8 @@
-"""An encoder made ready for a shop: compared with fp32 on the shop's own texts wherever it is not that itself.
+"""An encoder made ready for a shop: calibrated where it must be, and compared with fp32 wherever it is not that itself.
 
-Covers which texts are compared, drawn by the hash of item ids so that they stay nearly the same from night to night,
-and keeping their vectors, so that a comparison encodes only what changed. The measures and bars are `fidelity`'s.
+Covers which of the shop's texts are used, drawn by the hash of item ids so that they stay nearly the same from night to
+night: a network is calibrated once and kept, and a comparison encodes only what changed. The measures and bars are
+`fidelity`'s, networks are made by `encoder.prepare_encoder`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from .embed_keys import text_keys
 from .embed_plan import Tell
 from .embed_rows import as_items, read_batches
 from .embeddings import embed_texts
-from .encoder import Encoder, EncoderConfig, open_encoder
-from .errors import ShopError
-from .fidelity import BARS, Fidelity, check_fidelity, fidelity
+from .encoder import Encoder, EncoderConfig, open_encoder, prepare_encoder
+from .errors import EncoderError, ShopError
+from .fidelity import BARS, Fidelity, check_fidelity, fidelity, held_out_texts
 from .templates import TemplateConfig, item_texts
 from .texts import TextKind, clean_texts
 
-_REFERENCE = {"precision": "fp32", "runtime": "torch"}
+_PREPARED = "prepared"
+_CALIBRATED = 256
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class ReadyEncoder:
 
     Attributes:
         encoder: opened
-        opener: opens it elsewhere
+        opener: opens it elsewhere; a prepared network has to be in a folder that is seen there too
         fidelity: how near it is to fp32, None where it is that itself
     """
 
@@ -60,12 +63,13 @@ def ready_encoder(
     *,
     tell: Tell,
 ) -> ReadyEncoder:
-    """Open an encoder, and compare it with fp32 on texts of the shop where it is something else.
+    """Open an encoder; calibrate it and compare it with fp32 on texts of the shop where it is something else.
 
     Args:
         config: the encoder
         items: ``items.parquet`` of the shop
-        cache_dir: vector cache of the shop; the vectors compared are kept there as any other
+        cache_dir: vector cache of the shop; the vectors compared are kept there as any other, and prepared networks in
+            ``prepared``, unless ``config.prepared`` names another folder
         template: how an item becomes a text, None = the default
         tell: told about progress
 
@@ -73,45 +77,85 @@ def ready_encoder(
         EncoderError: the encoder cannot be opened, or strays from fp32 further than the bars of its precision allow.
         ShopError: the items cannot be read.
     """
-    opener = EncoderOpener(config)
-    encoder = opener()
-    known = {key: value for key, value in _REFERENCE.items() if key in EncoderConfig.model_fields}
-    reference = open_encoder(config.model_copy(update=known))
-    if reference.stamp == encoder.stamp:
+    if config.precision == "fp32" and config.runtime in ("auto", "torch"):
+        return ReadyEncoder(open_encoder(config), EncoderOpener(config), None)
+    folder = Path(config.prepared or Path(cache_dir) / _PREPARED)
+    reference = open_encoder(config.model_copy(update={"precision": "fp32", "runtime": "torch", "prepared": None}))
+    tell("Reading a sample", 0, 0)
+    n_texts = max(bars.n_texts for bars in BARS.values())
+    texts, others = sample_of_items(items, template or TemplateConfig(), n_texts, _CALIBRATED)
+    tell("Opening the encoder", 0, 0)
+    encoder = _prepared(config, folder, others)
+    kept = {"prepared": str(folder.resolve()), "precision": encoder.stamp.precision}
+    opener = EncoderOpener(config.model_copy(update=kept | {"runtime": encoder.stamp.runtime or "torch"}))
+    if encoder.stamp == reference.stamp or len(texts) < 2:
         return ReadyEncoder(encoder, opener, None)
     bars = BARS[encoder.stamp.precision]
-    texts = sample_of_items(items, template or TemplateConfig(), bars.n_texts)
-    if len(texts) < 2:
-        return ReadyEncoder(encoder, opener, None)  # nothing to compare
     tell("Comparing with fp32", 0, 0)
-    measured = fidelity(_Cached(reference, cache_dir), _Cached(encoder, cache_dir), texts, bars)
-    check_fidelity(measured, bars, encoder=f"encoder {encoder.stamp}")
+    sample = held_out_texts(texts, others, bars.n_texts)
+    measured = fidelity(_Cached(reference, cache_dir), _Cached(encoder, cache_dir), sample, bars)
+    about = f"encoder {encoder.stamp}" + (
+        f" (to calibrate it anew, remove {folder})" if encoder.stamp.calibration else ""
+    )
+    check_fidelity(measured, bars, encoder=about)
     return ReadyEncoder(encoder, opener, measured)
 
 
-def sample_of_items(items: str | Path, template: TemplateConfig, n: int, *, salt: str = "fidelity") -> list[str]:
-    """Distinct texts of at most ``n`` items: those whose ids have the lowest hashes with ``salt``.
+def sample_of_items(
+    items: str | Path, template: TemplateConfig, n_low: int, n_high: int, *, batch: int = 1 << 14
+) -> tuple[list[str], list[str]]:
+    """Distinct texts of the ``n_low`` items whose ids have the lowest hashes, and of the ``n_high`` with the highest.
 
-    An item keeps its place in the sample whatever happens to the others.
+    An item keeps its place whatever happens to the others. The two share items only where there are fewer than both
+    together.
 
     Raises:
         ShopError: the items cannot be read.
     """
-    hashes, texts = np.empty(0, dtype=np.uint64), np.empty(0, dtype=object)  # ascending
+    low, high = _Lowest(n_low, template), _Lowest(n_high, template)
     try:
         with Path(items).open("rb") as file:
-            for piece, _ in read_batches(file):
-                frame = as_items(piece)
-                keys = text_keys(frame["item_id"], salt)[:, 0]
-                low = keys <= hashes[-1] if len(hashes) == n else np.ones(len(keys), dtype=bool)
-                fresh = clean_texts(item_texts(frame[low], template))
-                hashes = np.concatenate([hashes, keys[low]])
-                texts = np.concatenate([texts, np.array(fresh, dtype=object)])
-                order = np.argsort(hashes, kind="stable")[:n]
-                hashes, texts = hashes[order], texts[order]
+            for piece, _ in read_batches(file, batch):
+                if "item_id" in piece.schema.names:
+                    hashes = text_keys(map(str, piece.column("item_id").to_pylist()), "sample")[:, 0]
+                    low.add(hashes, piece)
+                    high.add(~hashes, piece)
     except OSError as error:
         raise ShopError(f"{items}: cannot be read ({error}); name the folder of a shop that has items") from error
-    return [text for text in dict.fromkeys(texts.tolist()) if text]
+    return low.texts(), high.texts()
+
+
+class _Lowest:
+    """Texts of the rows with the lowest hashes so far."""
+
+    def __init__(self, n: int, template: TemplateConfig) -> None:
+        self._n, self._template = n, template
+        self._hashes, self._texts = np.empty(0, dtype=np.uint64), np.empty(0, dtype=object)  # ascending
+
+    def add(self, hashes: NDArray[np.uint64], rows: pa.RecordBatch) -> None:
+        """Consider rows with these hashes (n_rows,)."""
+        full = len(self._hashes) == self._n
+        near = np.flatnonzero(hashes < self._hashes[-1] if full else np.ones(len(hashes), dtype=bool))
+        near = near[np.argsort(hashes[near], kind="stable")[: self._n]]
+        fresh = clean_texts(item_texts(as_items(rows.take(pa.array(near))), self._template))
+        found = np.concatenate([self._hashes, hashes[near]])
+        texts = np.concatenate([self._texts, np.array(fresh, dtype=object)])
+        order = np.argsort(found, kind="stable")[: self._n]
+        self._hashes, self._texts = found[order], texts[order]
+
+    def texts(self) -> list[str]:
+        """The distinct ones that say something."""
+        return [text for text in dict.fromkeys(self._texts.tolist()) if text]
+
+
+def _prepared(config: EncoderConfig, folder: Path, texts: Sequence[str]) -> Encoder:
+    """The encoder with its network from ``folder``; made there on ``texts`` where there is none that fits."""
+    if config.precision == "int8":
+        try:
+            return open_encoder(config.model_copy(update={"prepared": str(folder)}))
+        except EncoderError:  # none yet, or of another checkpoint; what else is wrong comes up again
+            pass
+    return prepare_encoder(config, texts, folder)
 
 
 class _Cached:
