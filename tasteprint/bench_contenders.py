@@ -158,14 +158,14 @@ def _best(bench: Bench) -> Contender:
     models = {precision: _sentence_transformer(bench, precision) for precision in precisions}
     sample = list(bench.texts.items[: max(_PROBES, len(bench.texts.items) // 8)])
     taken = {}
-    for precision, batch in product(precisions, _BATCHES):
+    for precision, batch in product(precisions, [n for n in _BATCHES if n <= len(sample)]):
         run = partial(models[precision].encode, sample, batch_size=batch)
         taken[precision, batch] = best_of(run, clock=bench.clock, seconds=0, least=2)
     precision, batch = min(taken, key=lambda one: taken[one])
     model = models[precision]
     return Contender(
         lambda texts: _unit(model.encode(list(texts), batch_size=batch)), lambda text: model.encode([text]),
-        bench.device, precision, f"batch {batch}, {precision}: the fastest of batches {_BATCHES[0]} to {_BATCHES[-1]}",
+        bench.device, precision, f"batch {batch}, {precision}: the fastest of what was tried",
     )  # fmt: skip
 
 
@@ -220,3 +220,15 @@ RUNTIMES: Mapping[str, Callable[[Bench], Contender]] = {
     "configured": _configured,
 }
 """What can be timed, by name."""
+
+
+def worth_timing(config: EncoderConfig) -> list[str]:
+    """Names of the contenders to time where none are named.
+
+    >>> worth_timing(EncoderConfig(name="hash:64"))
+    ['static', 'configured']
+    """
+    if not is_network(config):
+        return ["static", "configured"]
+    usual = config.precision == "fp32" and config.runtime in ("auto", "torch")  # torch-fp32 is that already
+    return [name for name in RUNTIMES if name != "configured" or not usual]

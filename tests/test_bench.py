@@ -68,7 +68,7 @@ def test_a_checkpoint_and_what_cannot_run(tiny_bert: Path) -> None:
 @pytest.mark.slow
 def test_all_runtimes_against_sentence_transformers(tiny_bert: Path) -> None:
     found = run("--encoder", tiny_bert, *FEW, "--quick")
-    assert [row["runtime"] for row in found["rows"]] == list(RUNTIMES)
+    assert [row["runtime"] for row in found["rows"]] == [name for name in RUNTIMES if name != "configured"]
     rows = {row["runtime"]: row for row in found["rows"]}
     assert found["against"] == BASELINE
     for name in (BASELINE, "sentence-transformers-best", "torch-fp32"):
@@ -77,7 +77,7 @@ def test_all_runtimes_against_sentence_transformers(tiny_bert: Path) -> None:
 
 
 def test_an_encoder_without_a_network() -> None:
-    found = run("--encoder", "hash:32", *FEW)
+    found = run("--encoder", "hash:32", "--runtimes", f"configured,torch-fp32,{BASELINE}", *FEW)
     rows = {row["runtime"]: row for row in found["rows"]}
     assert rows["configured"]["fidelity"]["overlap"] == 1
     assert rows["configured"]["share"] is None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _PAUSE_S = 0.05
-_QUICK = {"texts": 64, "rounds": 3, "queries": 20, "calibration": 32}
+_QUICK = {"texts": 48, "rounds": 3, "queries": 20, "calibration": 32}
 _FULL = {"texts": 512, "rounds": 5, "queries": 200, "calibration": 192}
 
 
@@ -50,7 +50,7 @@ def encoder(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Timed rounds; default: 5.")] = None,
     queries: Annotated[int | None, typer.Option("--queries", min=0, help="Single queries; default: 200.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="64 texts, 3 rounds, 20 queries: about a minute on two slow cores.")
+        bool, typer.Option("--quick", help="48 texts, 3 rounds, 20 queries: about a minute on two slow cores.")
     ] = False,
     static: Annotated[
         Path | None, typer.Option("--static", help="Static encoder made by 'tasteprint distil', to time as well.")
@@ -81,7 +81,7 @@ def encoder(
 
     import numpy as np
 
-    from ..bench_contenders import RUNTIMES
+    from ..bench_contenders import worth_timing
     from ..bench_encoder import bench_encoder
     from ..bench_texts import bench_texts
     from ..config import load_settings
@@ -97,20 +97,20 @@ def encoder(
         template=settings.template,
         rng=np.random.default_rng(seed),
     )
-    names = list(RUNTIMES) if runtimes is None else [name.strip() for name in runtimes.split(",") if name.strip()]
+    asked = [name.strip() for name in (runtimes or "").split(",") if name.strip()]
     with _telling(quiet=as_json) as tell, tempfile.TemporaryDirectory(prefix="tasteprint-bench-") as work:
         result = bench_encoder(
             settings.encoder,
             read,
             Path(work),
-            names=names,
+            names=asked or worth_timing(settings.encoder),
             rounds=sizes["rounds"] if rounds is None else rounds,
             n_queries=sizes["queries"] if queries is None else queries,
             clock=time.perf_counter,
             pause=lambda: time.sleep(_PAUSE_S),
             static=static,
             peak_s=0.1 if quick else 0.5,
-            forced=runtimes is not None,
+            forced=bool(asked),
             tell=tell,
         )
     if as_json:
