@@ -155,8 +155,9 @@ def measure(case: Case, texts: list[str], rounds: int, device: str) -> str:
     reference = unit(plain.encode(texts[:1000]))
     lines = [
         f"\n### {case.name}\n", about(device),
-        f"bf16 peak {peak / 1e12:,.1f} TFLOP/s ({peaks['bf16'].rows:,} tokens at a time); {len(texts):,} "
-        f"generated texts, {tokens / len(texts):.1f} tokens each; ours {budget:,} tokens a batch, theirs in bf16 {batch:,} texts\n",
+        f"bf16 peak {peak / 1e12:,.1f} TFLOP/s ({peaks['bf16'].rows:,} tokens at a time); {len(texts):,} generated "
+        f"texts, {tokens / len(texts):.1f} tokens each; a batch of ours is {budget:,} tokens, of theirs in bf16 "
+        f"{batch:,} texts\n",
         "| way | tokens/s | texts/s | of bf16 peak | times their defaults | GPU memory GiB | cosine to fp32 |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
