@@ -52,7 +52,7 @@ class QuantiseConfig(BaseModel):
     kept_range: tuple[float, ...] = Field(
         default=(1.0, 0.9), min_length=1, description="shares of the input's range tried for each linear map"
     )
-    search_rows: int = Field(default=1024, ge=16, description="tokens on which they are tried")
+    search_rows: int = Field(default=384, ge=16, description="tokens on which they are tried")
     damping: float = Field(default=0.01, gt=0, le=1, description="share of the mean added to the Hessian's diagonal")
 
 

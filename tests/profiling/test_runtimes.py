@@ -34,7 +34,7 @@ def need(runtime: str) -> str:
     return runtime
 
 
-QUICK = {("bert", "onnx"), ("mpnet", "onnx"), ("bert", "openvino")}
+QUICK = {("bert", "onnx"), ("mpnet", "onnx")}
 PAIRS = [
     pytest.param(family, runtime, marks=() if (family, runtime) in QUICK else pytest.mark.slow)
     for family in made.FAMILIES
