@@ -38,7 +38,7 @@ class EmbedConfig(BaseModel):
     chunk_texts: int | None = Field(
         default=None,
         ge=1,
-        le=1 << 20,
+        le=1 << 14,
         description="texts encoded and kept together, what a crash can cost; null = 512 to 4,096, as there is work",
     )
     shard_items: int = Field(default=1 << 18, ge=1, le=1 << 24, description="items in one file of the result")

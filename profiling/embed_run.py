@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,9 +32,12 @@ from .errors import ArtefactError, EncoderError, ShopError
 from .files import locked, write_whole
 from .stamp import EncoderStamp
 from .templates import TemplateConfig
+from .texts import TextKind
 
 Encode = Callable[[Iterable[Chunk]], Iterator[tuple[int, NDArray[np.float32]]]]
 """Encodes chunks; gives each one's number and vectors (n_texts, dim), in any order."""
+
+EncodeMany = Callable[[Iterable[Sequence[str]], TextKind], Iterator[NDArray[np.float32]]]
 
 _RUN, _LOCK, _DONE = ".run", ".embed.lock", "done"
 _FORMAT = 1
@@ -120,11 +123,27 @@ def embed_shop(
 
 
 def encode_here(encoder: Encoder) -> Encode:
-    """Encoding in this process, a chunk after another."""
+    """Encoding in this process, a chunk after another; without a pause between them where the encoder can.
+
+    An encoder may have ``encode_many``: from an iterator of chunks it makes what `Encoder.encode` makes of each, the
+    same to the last bit.
+    """
+    many: EncodeMany | None = getattr(encoder, "encode_many", None)
 
     def encode(chunks: Iterable[Chunk]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        for chunk in chunks:
-            yield chunk.number, encoder.encode(chunk.texts, "item")
+        if many is None:
+            for chunk in chunks:
+                yield chunk.number, encoder.encode(chunk.texts, "item")
+            return
+        numbers: deque[int] = deque()
+
+        def texts() -> Iterator[list[str]]:
+            for chunk in chunks:
+                numbers.append(chunk.number)
+                yield chunk.texts
+
+        for vectors in many(texts(), "item"):
+            yield numbers.popleft(), vectors
 
     return encode
 

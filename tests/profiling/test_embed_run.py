@@ -312,6 +312,29 @@ def test_the_older_cache_stays_readable(tmp_path: Path):
     assert len(again.seen) == 21
 
 
+def test_an_encoder_that_takes_many_chunks(tmp_path: Path):
+    class Many(BatchEncoder):
+        """Reads ahead, as a scheduler does."""
+
+        def encode_many(self, chunks: Iterable[Sequence[str]], kind: str) -> Iterator[NDArray[np.float32]]:
+            ahead = iter(chunks)
+            waiting = [next(ahead), next(ahead)]
+            for chunk in ahead:
+                waiting.append(chunk)
+                yield self.encode(waiting.pop(0), kind)
+            for chunk in waiting:
+                yield self.encode(chunk, kind)
+
+    shop = make_shop(tmp_path / "shop", titles_of(250))
+    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
+    encoder = Many()
+    with pytest.raises(Stopped):
+        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
+    report = embed_shop(shop, tmp_path / "out", Many(), config=SIZES)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert report.n_encoded == 231 - 5 * 16
+
+
 def test_chunk_size_makes_steps():
     for n in (1, 511, 16_384, 50_000, 131_072, 10**7):
         size = chunk_size(n, None)
