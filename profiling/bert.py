@@ -27,6 +27,7 @@ from .weights import DTYPES, read_weights, relative_bias
 Run = tuple[int, int, int]
 """First token, number of texts and their length, of a run of texts of one length."""
 
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
 _FLASH_HEAD = 256  # widest head that flash attention takes
 
 
@@ -48,6 +49,7 @@ class BertNetwork:
             torch.set_num_threads(threads)
         self.device = pick_device(device)
         # on a GPU one batch is prepared while another runs; on a CPU every core has a batch of its own
+        self.batch_tokens = _BATCH_TOKENS[self.device]
         self.workers = 2 if self.device == "cuda" else torch.get_num_threads()
         self._stamp, self._norm_eps = stamp, checkpoint.shape.norm_eps if checkpoint.shape else 0.0
         self.tokens = Tokens(checkpoint, stamp)

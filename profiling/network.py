@@ -39,7 +39,7 @@ class Network:
         if threads is not None:
             torch.set_num_threads(threads)
         self.device = pick_device(device)
-        self.workers = 1
+        self.workers, self.batch_tokens = 1, 65_536 if self.device == "cuda" else 1024
         self._stamp, self._lower = stamp, checkpoint.lower
         model, self._tokenizer = _load(checkpoint.encoder, stamp.name, DTYPES[stamp.precision])
         self._model = model.to(self.device)

@@ -25,8 +25,6 @@ from .texts import TextKind, clean_texts
 if TYPE_CHECKING:
     from .runtimes.base import Runtime
 
-_BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}
-
 
 class TransformerEncoder:
     """A checkpoint on disk as an `encoder.Encoder`.
@@ -43,7 +41,7 @@ class TransformerEncoder:
         runtime: a key of `runtimes.choose.RUNTIMES` that has the precision
         prepared: folder of exported networks (`runtimes.prepared`), None = none; int8 needs it
         device: ``auto``, ``cpu`` or ``cuda``
-        batch_tokens: tokens in a batch with padding, None = 1,024 on a CPU, 65,536 on a GPU
+        batch_tokens: tokens in a batch with padding, None = what is fastest for the engine
         threads: CPU threads of torch in this process, None = leave alone
 
     Raises:
@@ -112,7 +110,7 @@ class TransformerEncoder:
         runtime = self._runtime
         if kind == "query" and len(texts) == 1:
             return runtime.vectors(runtime.tokens(texts))
-        budget = self._batch_tokens or _BATCH_TOKENS[runtime.device]
+        budget = self._batch_tokens or runtime.batch_tokens
         return encode_texts(runtime, texts, dim=self.dim, batch_tokens=budget)
 
     @cached_property

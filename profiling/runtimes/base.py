@@ -15,10 +15,12 @@ class Runtime(Protocol):
     Attributes:
         device: ``cpu`` or ``cuda``
         workers: batches that may run at a time, each in a thread of its own
+        batch_tokens: tokens in a batch, padding included, at which it is fastest
     """
 
     device: str
     workers: int
+    batch_tokens: int
 
     def tokens(self, texts: Sequence[str], /) -> list[list[int]]:
         """Token ids of each text, special tokens included, cut to the encoder's length."""

@@ -58,6 +58,7 @@ class _Layer(nn.Module):
         super().__init__()
         self._heads = heads
         made = {name: _linear(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in LINEARS}
+        made["qkv"] = _with_scaled_query(made["qkv"], heads)
         self.qkv, self.out, self.up, self.down = (made[name] for name in LINEARS)
         self.norm1 = _norm(weights["norm1.weight"], weights["norm1.bias"], eps)
         self.norm2 = _norm(weights["norm2.weight"], weights["norm2.bias"], eps)
@@ -65,8 +66,10 @@ class _Layer(nn.Module):
     def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Token vectors (n, length, dim) to the same; ``bias`` is added to the attention scores."""
         n, length, dim = hidden.shape
-        split = self.qkv(hidden).view(n, length, 3, self._heads, dim // self._heads).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=bias)
+        three = self.qkv(hidden).split(dim, dim=-1)
+        query, key, value = (part.view(n, length, self._heads, dim // self._heads).transpose(1, 2) for part in three)
+        # written out and not scaled again: the engines see the whole pattern and run it as one
+        seen = torch.softmax(query @ key.transpose(2, 3) + bias, dim=-1) @ value  # (n, heads, length, d)
         attended = self.out(seen.transpose(1, 2).reshape(n, length, dim))
         hidden = self.norm1(hidden + attended)
         return self.norm2(hidden + self.down(functional.gelu(self.up(hidden))))
@@ -77,6 +80,14 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
     made = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     made.weight, made.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
     return made
+
+
+def _with_scaled_query(qkv: nn.Linear, heads: int) -> nn.Linear:
+    """Query, key and value side by side, the query divided by the root of the heads' width as attention wants it."""
+    dim = qkv.weight.shape[1]
+    scale = torch.ones(3 * dim)
+    scale[:dim] = (dim // heads) ** -0.5
+    return _linear(qkv.weight * scale[:, None], qkv.bias * scale)
 
 
 def _norm(weight: torch.Tensor, bias: torch.Tensor, eps: float) -> nn.LayerNorm:

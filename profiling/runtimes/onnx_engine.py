@@ -31,6 +31,7 @@ class OnnxRuntime:
     """
 
     device = "cpu"
+    batch_tokens = 512
 
     def __init__(self, file: Path, tokens: Tokens, *, threads: int) -> None:
         self.tokens, self.workers = tokens, threads

@@ -33,6 +33,7 @@ class OpenVinoRuntime:
     """
 
     device = "cpu"
+    batch_tokens = 512
 
     def __init__(self, file: Path, tokens: Tokens, *, precision: str, threads: int) -> None:
         import openvino

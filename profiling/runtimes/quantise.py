@@ -29,7 +29,7 @@ from torch.nn import functional
 from ..weights import LINEARS
 from .graph import Graph
 
-SCHEME = "gptq-smooth-1"
+SCHEME = "gptq-smooth-2"
 """Name of the arithmetic below, part of the stamp: change it whenever a quantised model would come out differently."""
 
 _LEVELS = 255  # of the inputs
