@@ -103,7 +103,7 @@ class EncoderConfig(BaseModel):
     batch_tokens: int | None = Field(
         default=None,
         ge=64,
-        description="tokens in a batch, padding included; null = what is fastest: 512 or 1,024 on a CPU, 65,536 on a GPU",
+        description="tokens in a batch, padding included; null = 512 or 1,024 on a CPU, 65,536 on a GPU",
     )
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads of torch, process-wide; null = leave alone"
