@@ -47,7 +47,9 @@ def embed(
     ] = None,
     chunk: Annotated[
         int | None,
-        typer.Option("--chunk", min=1, help="Texts encoded and kept together; default: as fits.", show_default=False),
+        typer.Option(
+            "--chunk", min=1, max=1 << 14, help="Texts encoded and kept together; default: as fits.", show_default=False
+        ),
     ] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -71,7 +73,10 @@ def embed(
     from ..profiling.embed_fidelity import ready_encoder
     from ..profiling.embed_plan import EmbedConfig
     from ..profiling.embed_run import embed_shop, encode_here
+    from ..profiling.errors import ConfigError
 
+    if on is Where.LOCAL and (workers or address):
+        raise ConfigError("--workers and --address say how to use Ray; add --on ray, or leave them out")
     named = [] if encoder is None else [f"encoder.name={json.dumps(encoder)}"]
     settings = load_settings(config, sets=[*(sets or ()), *named]).settings
     began_s = time.monotonic()
@@ -86,21 +91,24 @@ def embed(
             encode = encode_on_ray(ready.opener, ready.encoder.stamp.digest, workers=workers, address=address)
         else:
             encode = encode_here(ready.encoder)
+        fidelity = None if ready.fidelity is None else ready.fidelity.to_dict()
+        sizes = EmbedConfig(chunk_texts=chunk)
         report = embed_shop(
             shop,
             out,
             ready.encoder,
             settings.template,
             cache,
-            config=EmbedConfig(chunk_texts=chunk),
+            config=sizes,
             encode=encode,
-            fidelity=None if ready.fidelity is None else ready.fidelity.to_dict(),
+            fidelity=fidelity,
             tell=timed,
         )
     run = {"took_s": round(time.monotonic() - began_s, 3), **timed.figures(report.n_encoded)}
     if as_json:
         stamp = report.stamp.to_dict() | {"digest": report.stamp.digest}
-        typer.echo(json.dumps(_about(shop, out, report, ready.encoder.dim) | run | {"stamp": stamp}))
+        about = _about(shop, out, report, ready.encoder.dim)
+        typer.echo(json.dumps(about | run | {"fidelity": fidelity, "stamp": stamp}))
         return
     typer.echo(_words(out, report, run, ready.encoder.dim))
     if ready.fidelity is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasteprint.profiling.embeddings import embed_items, embed_texts, load_embeddings, save_embeddings
 from tasteprint.profiling.encoder import HashEncoder
-from tasteprint.profiling.errors import ArtefactError, EncoderError
+from tasteprint.profiling.errors import ArtefactError, ConfigError, EncoderError
 from tasteprint.profiling.shop import write_shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
 from tasteprint.profiling.tiny import tiny_shop
@@ -160,5 +160,7 @@ def test_the_command(tmp_path: Path):
     assert second["digest"] == first["digest"]
     back = load_embeddings(tmp_path / "out")
     np.testing.assert_array_equal(back.vectors, HashEncoder(dim=32).encode(item_texts(shop.table("items"))))
+    with pytest.raises(ConfigError, match="add --on ray"):
+        CliRunner().invoke(app, [*asked, "--workers", "2"], catch_exceptions=False)
     said = CliRunner().invoke(app, asked[:-1], catch_exceptions=False).stdout
     assert "up to date, nothing to do; 42 items, 32 dimensions" in said
