@@ -128,8 +128,7 @@ class BertNetwork:
         """One vector a text, (n_batch, dim) float32, from packed token vectors (n_tokens, dim)."""
         how = self._stamp.pooling
         if self.device == "cuda" and how != "cls":  # one call, however many lengths there are
-            counts = self._there(np.array(lengths, dtype=np.int32))
-            return torch.segment_reduce(hidden.float(), how, lengths=counts, axis=0, unsafe=True)
+            return pool_packed(hidden, self._there(np.array(lengths, dtype=np.int32)), how)
         parts = [hidden[start : start + n * length].view(n, length, -1) for start, n, length in runs]
         return torch.cat([pool(part.float(), None, how) for part in parts])
 
@@ -173,6 +172,15 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor | None, pooling: str) -> torch
         return hidden.mean(dim=1)
     weights = mask[:, :, None].to(hidden.dtype)  # (n, length, 1)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def pool_packed(hidden: torch.Tensor, lengths: torch.Tensor, pooling: str) -> torch.Tensor:
+    """One vector a text, (n, dim) float32, by ``mean`` or ``max`` from packed token vectors (n_tokens, dim).
+
+    ``lengths`` (n,) are on the device of ``hidden`` and add up to n_tokens; that is not checked, for the check would
+    wait for the GPU.
+    """
+    return torch.segment_reduce(hidden.float(), pooling, lengths=lengths, axis=0, unsafe=True)
 
 
 def pick_device(device: str) -> str:

@@ -1,7 +1,8 @@
 """A network exported for OpenVINO, on the CPU: a `base.Runtime`.
 
 One compiled model has all threads for one batch at a time (a query), the other one thread a batch (a catalogue); each
-is compiled when it is first needed. Shapes are dynamic: a new one costs a few milliseconds once.
+is compiled when it is first needed. Shapes are dynamic: a new one costs a few milliseconds once, so those of queries
+are met before the first query is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ..tokens import Tokens
 from .padding import padded
 
+_QUERY_LENGTHS = range(3, 17)
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -70,8 +72,12 @@ class OpenVinoRuntime:
 
     @cached_property
     def _one(self) -> Any:
-        """For one batch at a time."""
-        return self._compiled(streams=1)
+        """For one batch at a time, warm for queries."""
+        compiled = self._compiled(streams=1)
+        request = compiled.create_infer_request()
+        for length in _QUERY_LENGTHS:
+            request.infer(padded([[0] * length]))
+        return compiled
 
     @cached_property
     def _many(self) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tasteprint.profiling.bert import pool, pool_packed
 from tasteprint.profiling.checkpoint import read_checkpoint
 from tasteprint.profiling.errors import EncoderError
 from tasteprint.profiling.families import FAMILIES, shape_of
@@ -76,6 +78,44 @@ def test_long_texts_meet_far_buckets_of_the_relative_bias():
     at = torch.arange(300)
     expected = table[MPNetEncoder.relative_position_bucket(at[None] - at[:, None])].permute(2, 0, 1)
     assert torch.equal(relative_bias(_by_distance(table, 512), 300), expected)
+
+
+def test_flash_attention_gets_what_it_documents(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    """The GPU's call, answered by a stand-in that splits the texts as torch's varlen_attn says it does."""
+    import torch
+
+    encoder = TransformerEncoder(checkpoint)
+    network, longest = encoder._runtime, []
+    if network._weights.relative is not None:
+        assert network._varlen is None  # flash attention takes no bias
+        return
+
+    def stand_in(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
+        assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+        assert query.shape == key.shape == value.shape == (int(cu_seq_q[-1]), 2, 8)
+        longest.append((max_q, max_k))
+        made = [
+            torch.nn.functional.scaled_dot_product_attention(
+                *(x[a:b].transpose(0, 1)[None] for x in (query, key, value))
+            )
+            for a, b in itertools.pairwise(cu_seq_q)
+        ]
+        return torch.cat([one[0].transpose(0, 1) for one in made])
+
+    expected = encoder.encode(made.TEXTS)
+    monkeypatch.setattr(network, "_varlen", stand_in)
+    np.testing.assert_allclose(encoder.encode(made.TEXTS), expected, atol=1e-5)
+    assert longest[0] == (32, 32)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_pooling_packed_texts(pooling: str):
+    import torch
+
+    hidden = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    made_of = pool_packed(hidden, torch.tensor([4, 1, 2], dtype=torch.int32), pooling)
+    expected = torch.cat([pool(part[None], None, pooling) for part in hidden.split([4, 1, 2])])
+    assert torch.allclose(made_of, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
