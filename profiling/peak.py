@@ -143,6 +143,18 @@ def measure_peaks(size: NetworkSize, *, clock: Clock, device: str = "cpu", secon
     return [best[precision] for precision in PRECISIONS if precision in best]
 
 
+def higher(first: Sequence[Peak], second: Sequence[Peak]) -> list[Peak]:
+    """Of two measurements of one machine the faster of each device and precision, in the order of ``first``.
+
+    >>> [peak.rows for peak in higher([Peak("cpu", "fp32", 2.0, "torch", 1)], [Peak("cpu", "fp32", 3.0, "torch", 2)])]
+    [2]
+    """
+    again = {(peak.device, peak.precision): peak for peak in second}
+    return [
+        max(peak, again.get((peak.device, peak.precision), peak), key=lambda one: one.flops_per_s) for peak in first
+    ]
+
+
 def best_of(run: Callable[[], object], *, clock: Clock, seconds: float, least: int = 3) -> float:
     """Shortest time of ``run`` in seconds: at least ``least`` times, and until ``seconds`` have passed."""
     shortest, start, n = np.inf, clock(), 0
