@@ -131,7 +131,16 @@ class VectorCache:
             raise DamagedFileError(self.folder / name)
         self._sound.add(name)
 
-    def drop(self, name: str) -> None:
+    def drop_damaged(self, name: str) -> None:
+        """Forget a file that was found damaged, and every other that is: one is seldom alone."""
+        self._drop(name)
+        for other in self.names():
+            try:
+                self.check(other)
+            except DamagedFileError:
+                self._drop(other)
+
+    def _drop(self, name: str) -> None:
         """Forget a file, and remove it where that is allowed."""
         self._dropped.add(name)
         self._sound.discard(name)

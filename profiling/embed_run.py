@@ -41,7 +41,7 @@ EncodeMany = Callable[[Iterable[Sequence[str]], TextKind], Iterator[NDArray[np.f
 
 _RUN, _LOCK, _DONE = ".run", ".embed.lock", "done"
 _FORMAT = 1
-_ATTEMPTS = 20
+_ATTEMPTS = 5
 _WAITING = 2
 
 
@@ -189,7 +189,7 @@ class _Run:
                 digest = self._publish(plan, done, inputs)
                 break
             except DamagedFileError as damaged:
-                self.cache.drop(damaged.name)
+                self.cache.drop_damaged(damaged.name)
                 if attempt == _ATTEMPTS - 1:
                     raise
         n_shards = len(plan.ids)

@@ -164,6 +164,6 @@ def _fill(cache: VectorCache, keys: Keys, vectors: NDArray[np.float32]) -> NDArr
             known = places >= 0
             vectors[known] = cache.gather(places[known], names)
         except DamagedFileError as damaged:
-            cache.drop(damaged.name)
+            cache.drop_damaged(damaged.name)
             continue
         return known

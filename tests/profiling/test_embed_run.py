@@ -111,6 +111,16 @@ def test_no_items_at_all(tmp_path: Path):
     assert load_embeddings(tmp_path / "out").vectors.shape == (0, 16)
 
 
+def damage(file: Path, where: str) -> None:
+    """Change a file of the cache."""
+    raw = bytearray(file.read_bytes())
+    if where == "cut":
+        raw = raw[:-40]
+    else:
+        raw[-5 if where == "keys" else len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+
+
 class Stopped(Exception):
     """What stops a run in these tests."""
 
@@ -174,17 +184,26 @@ def test_damage_to_the_cache_while_a_run_sleeps(tmp_path: Path, where: str):
     encoder = BatchEncoder()
     with pytest.raises(Stopped):
         embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
-    file = sorted((tmp_path / "out" / "cache").rglob("*.safetensors"))[2]
-    raw = bytearray(file.read_bytes())
-    if where == "cut":
-        raw = raw[:-40]
-    else:
-        raw[-5 if where == "keys" else len(raw) // 2] ^= 1
-    file.write_bytes(raw)
+    for file in sorted((tmp_path / "out" / "cache").rglob("*.safetensors"))[2:4]:
+        damage(file, where)
     rest = BatchEncoder()
     embed_shop(shop, tmp_path / "out", rest, config=SIZES)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
-    assert len(rest.seen) == 231 - 4 * 16
+    assert len(rest.seen) == 231 - 3 * 16
+
+
+@pytest.mark.parametrize("where", ["keys", "vectors", "cut"])
+def test_damage_to_the_cache_of_the_night_before(tmp_path: Path, where: str):
+    titles = titles_of(250)
+    embed_shop(make_shop(tmp_path / "shop", titles), tmp_path / "out", HashEncoder(dim=16), config=SIZES)
+    for file in (tmp_path / "out" / "cache").rglob("*.safetensors"):
+        damage(file, where)
+    titles[7] = "desk"
+    report = embed_shop(make_shop(tmp_path / "shop", titles), tmp_path / "out", HashEncoder(dim=16), config=SIZES)
+    assert report.n_encoded >= 231
+    np.testing.assert_array_equal(
+        load_embeddings(tmp_path / "out").vectors, HashEncoder(dim=16).encode([title or "" for title in titles])
+    )
 
 
 @pytest.mark.parametrize("name", ["plan.json", "rows.keys", "texts.utf8", "ids-00001.parquet", "done"])
