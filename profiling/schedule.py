@@ -1,7 +1,8 @@
 """Keeping an engine busy: windows of texts, tokenised while the one before is computed, sorted by length, in batches.
 
-Covers the order of the work and its threads. The result depends on the texts and their order alone, not on how many
-threads there are or which finishes first: batches are made before anything runs, and each runs on one core.
+Covers the order of the work and its threads, over one list of texts or a stream of them without a pause in between. The
+result depends on the texts and their order alone, not on how many threads there are or which finishes first: batches
+are made before anything runs, and each runs on one core.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -23,16 +25,54 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Texts that run together.
+
+    Attributes:
+        rows: where their vectors go, rows of the list they come from
+        tokens: their token ids
+        n: texts in that list, given once, with its first batch
+        last: whether the list is done with this batch
+    """
+
+    rows: list[int]
+    tokens: list[list[int]]
+    n: int | None
+    last: bool
+
+
+def encode_lists(
+    runtime: Runtime, lists: Iterable[Sequence[str]], *, dim: int, batch_tokens: int, window: int = WINDOW
+) -> Iterator[NDArray[np.float32]]:
+    """Unit vectors (n, dim) of each list of texts, in their order, the same as if it were the only one.
+
+    Later lists are read, tokenised and begun while earlier ones are computed; a batch holds ``batch_tokens`` at most,
+    or one text.
+    """
+
+    def work(batch: _Batch) -> tuple[_Batch, NDArray[np.float32] | None]:
+        return batch, runtime.vectors(batch.tokens) if batch.rows else None
+
+    vectors = np.empty((0, dim), dtype=np.float32)
+    made = _batches_of(runtime, lists, batch_tokens, window)
+    try:
+        for batch, found in ordered(work, made, workers=runtime.workers, start=runtime.start_worker):
+            if batch.n is not None:
+                vectors = np.empty((batch.n, dim), dtype=np.float32)
+            if found is not None:
+                vectors[batch.rows] = found
+            if batch.last:
+                yield vectors
+    finally:
+        runtime.end_workers()
+
+
 def encode_texts(
     runtime: Runtime, texts: Sequence[str], *, dim: int, batch_tokens: int, window: int = WINDOW
 ) -> NDArray[np.float32]:
-    """Unit vectors of ``texts``, (n, dim), in their order; a batch holds ``batch_tokens`` at most, or one text."""
-    vectors = np.empty((len(texts), dim), dtype=np.float32)
-    windows = [texts[start : start + window] for start in range(0, len(texts), window)]
-    tokenised = map(runtime.tokens, windows) if len(windows) == 1 else ordered(runtime.tokens, windows, workers=1)
-    made = _batches_of(tokenised, batch_tokens, window)
-    for rows, found in _compute(runtime, made):
-        vectors[rows] = found
+    """Unit vectors of one list of texts, (n, dim); see `encode_lists`."""
+    (vectors,) = encode_lists(runtime, [texts], dim=dim, batch_tokens=batch_tokens, window=window)
     return vectors
 
 
@@ -73,24 +113,26 @@ def ordered(
         pool.shutdown(cancel_futures=True)
 
 
-def _batches_of(
-    tokenised: Iterable[list[list[int]]], batch_tokens: int, window: int
-) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Rows and token ids of each batch of each window."""
-    for number, tokens in enumerate(tokenised):
-        for batch in batches([len(text) for text in tokens], batch_tokens):
-            yield [number * window + row for row in batch], [tokens[row] for row in batch]
+def _batches_of(runtime: Runtime, lists: Iterable[Sequence[str]], batch_tokens: int, window: int) -> Iterator[_Batch]:
+    """The batches of every window of every list, in order; an empty one for a list without texts."""
+
+    def tokenise(piece: tuple[Sequence[str], int, int]) -> tuple[list[list[int]], int, int]:
+        texts, start, n = piece
+        return runtime.tokens(texts) if texts else [], start, n
+
+    for tokens, start, n in ordered(tokenise, _windows(lists, window), workers=1):
+        rows = list(batches([len(text) for text in tokens], batch_tokens)) or [[]]
+        for number, batch in enumerate(rows):
+            yield _Batch(
+                rows=[start + row for row in batch],
+                tokens=[tokens[row] for row in batch],
+                n=n if start == 0 and number == 0 else None,
+                last=start + len(tokens) == n and number == len(rows) - 1,
+            )
 
 
-def _compute(
-    runtime: Runtime, made: Iterator[tuple[list[int], list[list[int]]]]
-) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Rows and vectors of each batch, every batch on one core."""
-
-    def work(batch: tuple[list[int], list[list[int]]]) -> tuple[list[int], NDArray[np.float32]]:
-        return batch[0], runtime.vectors(batch[1])
-
-    try:
-        yield from ordered(work, made, workers=runtime.workers, start=runtime.start_worker)
-    finally:
-        runtime.end_workers()
+def _windows(lists: Iterable[Sequence[str]], window: int) -> Iterator[tuple[Sequence[str], int, int]]:
+    """Pieces of each list: texts, where they start, and how many the list has."""
+    for texts in lists:
+        for start in range(0, max(1, len(texts)), window):
+            yield texts[start : start + window], start, len(texts)

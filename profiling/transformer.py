@@ -8,8 +8,10 @@ pays for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from .checkpoint import read_checkpoint, tokenizer_digest, weights_digest
 from .errors import EncoderError
-from .schedule import encode_texts
+from .schedule import encode_lists
 from .stamp import EncoderStamp
 from .texts import TextKind, clean_texts
 
@@ -97,21 +99,53 @@ class TransformerEncoder:
             EncoderError: ``texts`` is one string or holds something that is not text, ``kind`` is unknown, or the
                 network cannot be loaded.
         """
-        rows: dict[str, int] = {}
-        cleaned = clean_texts(texts, kind)
-        position = np.array([rows.setdefault(t, len(rows)) if t else -1 for t in cleaned], dtype=np.int64)  # (n,)
-        vectors = np.zeros((len(rows) + 1, self.dim), dtype=np.float32)  # last row: zeros for blank texts
-        if rows:
-            vectors[:-1] = self._encode([self.checkpoint.prompts.get(kind, "") + text for text in rows], kind)
-        return vectors[position]
+        if kind == "query" and len(texts) == 1:  # one query has all cores; everything else one core a batch
+            return self._encode_query(texts)
+        (vectors,) = self.encode_many([texts], kind)
+        return vectors
 
-    def _encode(self, texts: list[str], kind: TextKind) -> NDArray[np.float32]:
-        """Vectors of distinct texts, (n, dim). One query has all cores; everything else one core a batch."""
-        runtime = self._runtime
-        if kind == "query" and len(texts) == 1:
-            return runtime.vectors(runtime.tokens(texts))
-        budget = self._batch_tokens or runtime.batch_tokens
-        return encode_texts(runtime, texts, dim=self.dim, batch_tokens=budget)
+    def encode_many(
+        self, lists: Iterable[Sequence[str | None]], kind: TextKind = "item"
+    ) -> Iterator[NDArray[np.float32]]:
+        """What `encode` gives of each list of texts, to the last bit, without a pause between them.
+
+        Lists are read a few ahead.
+        """
+        positions: deque[tuple[NDArray[np.int64], int]] = deque()
+
+        def distinct() -> Iterator[list[str]]:
+            for texts in lists:
+                rows: dict[str, int] = {}
+                cleaned = clean_texts(texts, kind)
+                at = np.array([rows.setdefault(t, len(rows)) if t else -1 for t in cleaned], dtype=np.int64)  # (n,)
+                positions.append((at, len(rows)))
+                yield [self._prompt(kind) + text for text in rows]
+
+        for found in self._vectors_of(distinct()):
+            at, n = positions.popleft()
+            vectors = np.zeros((n + 1, self.dim), dtype=np.float32)  # last row: zeros for blank texts
+            vectors[:-1] = found
+            yield vectors[at]
+
+    def _vectors_of(self, lists: Iterator[list[str]]) -> Iterator[NDArray[np.float32]]:
+        """Vectors of lists of distinct texts; the engine is loaded when a list has one."""
+        for texts in lists:
+            if texts:
+                budget = self._batch_tokens or self._runtime.batch_tokens
+                yield from encode_lists(self._runtime, chain([texts], lists), dim=self.dim, batch_tokens=budget)
+            else:
+                yield np.zeros((0, self.dim), dtype=np.float32)
+
+    def _encode_query(self, texts: Sequence[str | None]) -> NDArray[np.float32]:
+        """The vector of one query, (1, dim)."""
+        text = clean_texts(texts, "query")[0]
+        if not text:
+            return np.zeros((1, self.dim), dtype=np.float32)
+        return self._runtime.vectors(self._runtime.tokens([self._prompt("query") + text]))
+
+    def _prompt(self, kind: TextKind) -> str:
+        """What goes before a text of that kind."""
+        return self.checkpoint.prompts.get(kind, "")
 
     @cached_property
     def _runtime(self) -> Runtime:

@@ -112,6 +112,20 @@ def test_duplicates_are_encoded_once(tiny_bert: Path, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(vectors[:4], vectors[196:])
 
 
+def test_a_stream_of_lists_equals_each_list(tiny_bert: Path):
+    lists = [TEXTS, [], ["", None], ["red lamp"], TEXTS[::-1]]
+    stream = TransformerEncoder(tiny_bert).encode_many(iter(lists))
+    for texts, vectors in zip(lists, stream, strict=True):
+        np.testing.assert_array_equal(vectors, TransformerEncoder(tiny_bert).encode(texts))
+
+
+def test_blank_texts_load_nothing(tiny_bert: Path):
+    encoder = TransformerEncoder(tiny_bert)
+    assert not encoder.encode(["", None]).any()
+    assert not encoder.encode([" "], "query").any()
+    assert "_runtime" not in vars(encoder)
+
+
 def test_same_twice(tiny_bert: Path):
     np.testing.assert_array_equal(
         TransformerEncoder(tiny_bert).encode(TEXTS), TransformerEncoder(tiny_bert).encode(TEXTS)
