@@ -124,7 +124,7 @@ def test_an_empty_section_changes_nothing(toml) -> None:
     ("text", "words"),
     [
         ("recommender.transitions.decay=2", "recommender.transitions.decay: .*less than or equal to 1, got 2"),
-        ("encoder.precision=fp8", "encoder.precision: .*'fp32' or 'bf16', got \"fp8\""),
+        ("encoder.precision=fp8", "encoder.precision: .*'bf16' or 'int8', got \"fp8\""),
         ("recommender.bm25.k1=many", "recommender.bm25.k1: .*valid number"),
     ],
 )
