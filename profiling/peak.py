@@ -136,10 +136,9 @@ def measure_peaks(size: NetworkSize, *, clock: Clock, device: str = "cpu", secon
     best: dict[str, Peak] = {}
     for precision in PRECISIONS:
         for by, make in _ways(size, device):
-            for rows in _ROWS[device]:
-                rate, at = _rate(make, precision, rows, size, clock, seconds)
-                if rate > 0 and (precision not in best or rate > best[precision].flops_per_s):
-                    best[precision] = Peak(device, precision, rate, by, at)
+            rate, rows = _rate(make, precision, size, _ROWS[device], clock, seconds)
+            if rate > 0 and (precision not in best or rate > best[precision].flops_per_s):
+                best[precision] = Peak(device, precision, rate, by, rows)
     return [best[precision] for precision in PRECISIONS if precision in best]
 
 
@@ -170,19 +169,22 @@ _Make = Callable[[str, int], Callable[[], object] | None]
 """From a precision and a number of tokens to one run of a layer's products, None where it cannot."""
 
 
-def _rate(make: _Make, precision: str, rows: int, size: NetworkSize, clock: Clock, seconds: float) -> tuple[float, int]:
-    """Operations a second, and at how many tokens: ``rows``, or few where that would take longer than ``seconds``."""
+def _rate(
+    make: _Make, precision: str, size: NetworkSize, sizes: Sequence[int], clock: Clock, seconds: float
+) -> tuple[float, int]:
+    """The most operations a second, and at how many tokens: of ``sizes`` those that do not take too long, or few."""
     few = make(precision, _FEW_ROWS)
     if few is None:
         return 0.0, 0
-    few()
     flops = 2 * sum(a * b for a, b in size.products)  # a token's
     took = best_of(few, clock=clock, seconds=0, least=2)
-    run = make(precision, rows) if took * rows / _FEW_ROWS < max(seconds, 0.25) else None
-    if run is None:
-        return flops * _FEW_ROWS / took, _FEW_ROWS
-    run()
-    return flops * rows / best_of(run, clock=clock, seconds=seconds), rows
+    rates = [(flops * _FEW_ROWS / took, _FEW_ROWS)]
+    for rows in sizes:
+        run = make(precision, rows) if took * rows / _FEW_ROWS < max(seconds, 0.25) else None
+        if run is not None:
+            run()
+            rates.append((flops * rows / best_of(run, clock=clock, seconds=seconds), rows))
+    return max(rates)
 
 
 def _ways(size: NetworkSize, device: str) -> Sequence[tuple[str, _Make]]:

@@ -66,6 +66,7 @@ class Bench:
         static: folder of a static encoder, None = none
         peaks: operations a second of the device by precision
         forced: run bf16 even where the processor is slower in it
+        rough: calibrate int8 with hardly any search: right for its speed, not for its fidelity
     """
 
     config: EncoderConfig
@@ -76,6 +77,7 @@ class Bench:
     static: Path | None = None
     peaks: Mapping[str, float] = field(default_factory=dict)
     forced: bool = False
+    rough: bool = False
 
     def network(self, runtime: str, precision: str) -> EncoderConfig:
         """The configuration with another runtime and precision.
@@ -108,10 +110,13 @@ def is_network(config: EncoderConfig) -> bool:
 
 def _ours(bench: Bench, *, runtime: str, precision: str) -> Contender:
     """One of our runtimes."""
+    from .profiling.runtimes.quantise import QuantiseConfig
+
     config = bench.network(runtime, precision)
     if precision == "bf16":
         bench.check_worth(precision)
-    encoder = prepare_encoder(config, bench.texts.others, bench.work)
+    quantise = QuantiseConfig(n_texts=32, smoothing=(0.5,), kept_range=(1.0,), search_rows=256) if bench.rough else None
+    encoder = prepare_encoder(config, bench.texts.others, bench.work, quantise=quantise)
     device = bench.device if runtime == "torch" else "cpu"
     return _contender(encoder, device, precision, str(encoder.stamp))
 
@@ -222,13 +227,30 @@ RUNTIMES: Mapping[str, Callable[[Bench], Contender]] = {
 """What can be timed, by name."""
 
 
-def worth_timing(config: EncoderConfig) -> list[str]:
+def worth_timing(config: EncoderConfig, *, quick: bool = False) -> list[str]:
     """Names of the contenders to time where none are named.
+
+    Args:
+        config: the encoder; ``configured`` is left out where it is the default
+        quick: leave out what would hardly be chosen: the engines' own fp32, and the slower engine for int8
 
     >>> worth_timing(EncoderConfig(name="hash:64"))
     ['static', 'configured']
     """
     if not is_network(config):
         return ["static", "configured"]
-    usual = config.precision == "fp32" and config.runtime in ("auto", "torch")  # torch-fp32 is that already
-    return [name for name in RUNTIMES if name != "configured" or not usual]
+    left = {"openvino-fp32", "onnx-fp32", _slower_int8()} if quick else set()
+    if config.precision == "fp32" and config.runtime in ("auto", "torch"):  # torch-fp32 is that already
+        left.add("configured")
+    return [name for name in RUNTIMES if name not in left]
+
+
+def _slower_int8() -> str:
+    """The int8 contender that ``runtime = auto`` does not mean here; the second one where neither is there."""
+    from .profiling.runtimes.choose import choose
+
+    try:
+        chosen = choose("int8", "auto", "cpu").runtime
+    except ExtraMissingError:
+        chosen = "openvino"
+    return "onnx-int8" if chosen == "openvino" else "openvino-int8"

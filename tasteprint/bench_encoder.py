@@ -111,6 +111,7 @@ def bench_encoder(
     static: Path | None = None,
     peak_s: float = 0.5,
     forced: bool = False,
+    rough: bool = False,
     tell: Callable[[str], object] = str,
 ) -> BenchResult:
     """Time the contenders ``names`` in turn.
@@ -127,6 +128,7 @@ def bench_encoder(
         static: folder of a static encoder, None = that contender is absent
         peak_s: seconds spent on each kind of matrix product
         forced: time bf16 even where the processor is slower in it
+        rough: calibrate int8 with hardly any search, which spoils its fidelity, not its speed
         tell: called with what is being done
 
     Raises:
@@ -142,7 +144,7 @@ def bench_encoder(
     peaks = _peaks(todo.size, device, clock, peak_s)
     bench = Bench(
         config, texts, work, clock, device, static,
-        {peak.precision: peak.flops_per_s for peak in peaks if peak.device == device}, forced,
+        {peak.precision: peak.flops_per_s for peak in peaks if peak.device == device}, forced, rough,
     )  # fmt: skip
     opened, absent = _open(bench, names, tell)
     tell("encoding once, not timed")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tasteprint.bench_contenders import BASELINE, RUNTIMES, Bench, Contender
+from tasteprint.bench_contenders import BASELINE, RUNTIMES, Bench, Contender, worth_timing
 from tasteprint.bench_encoder import Work, query_ms, summarise
 from tasteprint.bench_texts import BenchTexts, bench_texts, generated_queries, generated_texts
 from tasteprint.cli import app
@@ -67,7 +67,7 @@ def test_a_checkpoint_and_what_cannot_run(tiny_bert: Path) -> None:
 
 @pytest.mark.slow
 def test_all_runtimes_against_sentence_transformers(tiny_bert: Path) -> None:
-    found = run("--encoder", tiny_bert, *FEW, "--quick")
+    found = run("--encoder", tiny_bert, *FEW)
     assert [row["runtime"] for row in found["rows"]] == [name for name in RUNTIMES if name != "configured"]
     rows = {row["runtime"]: row for row in found["rows"]}
     assert found["against"] == BASELINE
@@ -150,6 +150,14 @@ def test_bf16_is_left_out_where_it_is_slower(tmp_path: Path) -> None:
         bench.check_worth("bf16")
     Bench(EncoderConfig(name="x"), texts, tmp_path, lambda: 0.0, peaks=peaks, forced=True).check_worth("bf16")
     Bench(EncoderConfig(name="x"), texts, tmp_path, lambda: 0.0, peaks=peaks | {"bf16": 2e11}).check_worth("bf16")
+
+
+def test_quick_leaves_out_what_would_hardly_be_chosen() -> None:
+    whole, quick = (worth_timing(EncoderConfig(), quick=quick) for quick in (False, True))
+    assert [name for name in RUNTIMES if name != "configured"] == whole
+    assert set(whole) - set(quick) - {"openvino-int8", "onnx-int8"} == {"openvino-fp32", "onnx-fp32"}
+    assert len({"openvino-int8", "onnx-int8"} & set(quick)) == 1
+    assert "configured" in worth_timing(EncoderConfig(precision="auto"))
 
 
 def test_generated_texts_are_as_long_as_product_texts() -> None:

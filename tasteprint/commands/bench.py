@@ -50,7 +50,10 @@ def encoder(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Timed rounds; default: 5.")] = None,
     queries: Annotated[int | None, typer.Option("--queries", min=0, help="Single queries; default: 200.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="48 texts, 3 rounds, 20 queries: about a minute on two slow cores.")
+        bool,
+        typer.Option(
+            "--quick", help="Few texts and runtimes, int8 hardly calibrated: about a minute on two slow cores."
+        ),
     ] = False,
     static: Annotated[
         Path | None, typer.Option("--static", help="Static encoder made by 'tasteprint distil', to time as well.")
@@ -103,14 +106,15 @@ def encoder(
             settings.encoder,
             read,
             Path(work),
-            names=asked or worth_timing(settings.encoder),
+            names=asked or worth_timing(settings.encoder, quick=quick),
             rounds=sizes["rounds"] if rounds is None else rounds,
             n_queries=sizes["queries"] if queries is None else queries,
             clock=time.perf_counter,
             pause=lambda: time.sleep(_PAUSE_S),
             static=static,
-            peak_s=0.1 if quick else 0.5,
+            peak_s=0.05 if quick else 0.5,
             forced=bool(asked),
+            rough=quick,
             tell=tell,
         )
     if as_json:
