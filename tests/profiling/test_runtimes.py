@@ -66,6 +66,13 @@ def test_int8_is_near_and_kept(bert: Path, runtime: str, tmp_path: Path, monkeyp
     later = open_encoder(EncoderConfig(name=str(bert), precision="int8", prepared=str(tmp_path)))  # runtime found
     np.testing.assert_array_equal(later.encode(made.TEXTS), vectors)
     assert later.stamp == again.stamp == encoder.stamp
+    assert {file.name for file in tmp_path.rglob("*.*")} <= {
+        "manifest.json",
+        "model.xml",
+        "model.bin",
+        "model.onnx",
+        ".lock",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +123,11 @@ def test_int8_without_preparation_is_said(bert: Path, tmp_path: Path):
         open_encoder(int8(bert, tmp_path))
     with pytest.raises(EncoderError, match="calibrated on the shop's texts, got none"):
         prepare_encoder(int8(bert), ["", None], tmp_path)
+
+
+def test_one_text_is_enough_to_calibrate(bert: Path, tmp_path: Path):
+    encoder = prepare_encoder(int8(bert), ["leather sofa"], tmp_path)
+    assert np.isfinite(encoder.encode(made.TEXTS)).all()
 
 
 def test_a_network_outside_the_family_is_refused(bert: Path, tmp_path: Path):
