@@ -181,7 +181,9 @@ def _engine(config: EncoderConfig) -> tuple[str, str]:
     """Precision and engine that a configuration means here; what is prepared decides before what would be faster."""
     from .runtimes.choose import choose, published
 
-    kept = published(config.prepared, config.precision) if config.prepared and config.runtime == "auto" else ()
+    kept = published(config.prepared, config.precision) if config.prepared else ()
+    if config.runtime != "auto":
+        kept = tuple(name for name in kept if name == config.runtime)
     if config.precision == "int8" and len(kept) == 1:  # saves looking at the processor, which imports torch
         return config.precision, kept[0]
     choice = choose(config.precision, config.runtime, config.device)
