@@ -152,6 +152,24 @@ def test_bf16_is_left_out_where_it_is_slower(tmp_path: Path) -> None:
     Bench(EncoderConfig(name="x"), texts, tmp_path, lambda: 0.0, peaks=peaks | {"bf16": 2e11}).check_worth("bf16")
 
 
+def test_a_missing_extra_is_a_row_with_the_line_that_installs_it(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasteprint.profiling.runtimes import choose
+
+    real = choose.find_spec
+    monkeypatch.setattr(choose, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
+    found = run("--encoder", tiny_bert, "--runtimes", "torch-fp32,onnx-int8", *FEW, "--quick")
+    assert "pip install 'tasteprint[fast]'" in found["rows"][1]["absent"]
+    assert found["rows"][0]["ratio"]["median"] == 1
+
+
+def test_the_help_names_every_runtime() -> None:
+    said = " ".join(CliRunner().invoke(app, ["bench", "encoder", "--help"]).stdout.split())
+    named = said.split("Runtimes: ")[1].split(".")[0]
+    assert named.replace(" ", "") == "".join(RUNTIMES)  # lines break at hyphens
+
+
 def test_quick_leaves_out_what_would_hardly_be_chosen() -> None:
     whole, quick = (worth_timing(EncoderConfig(), quick=quick) for quick in (False, True))
     assert [name for name in RUNTIMES if name != "configured"] == whole

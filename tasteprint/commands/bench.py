@@ -72,6 +72,9 @@ def encoder(
     peak compares the arithmetic a runtime needs with the machine's own fastest matrix products in the same precision.
     Fidelity is measured on the timed texts, against our fp32.
 
+    Runtimes: sentence-transformers sentence-transformers-best torch-fp32 torch-bf16 openvino-fp32 openvino-bf16
+    openvino-int8 onnx-fp32 onnx-int8 static configured.
+
     Examples:
 
       tasteprint bench encoder --quick
