@@ -48,6 +48,8 @@ PINS: Mapping[str, str] = {
 STATIC = "static:"
 """What the name of a static encoder's folder follows."""
 
+_HASH = re.compile(r"hash(?::(\d{1,6}))?")
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -123,7 +125,7 @@ def open_encoder(config: EncoderConfig | None = None) -> Encoder:
     32
     """
     config = EncoderConfig() if config is None else config
-    hashed = re.fullmatch(r"hash(?::(\d{1,6}))?", config.name)
+    hashed = _HASH.fullmatch(config.name)
     if hashed:
         return _open_hash(config, int(hashed[1] or 64))
     if config.name.startswith(STATIC):
@@ -170,7 +172,7 @@ def prepare_encoder(
 
 def _exported(config: EncoderConfig) -> bool:
     """Whether the encoder runs in an engine that needs an exported network."""
-    if config.name.startswith((STATIC, "hash")) or (config.precision == "fp32" and config.runtime in ("auto", "torch")):
+    if config.name.startswith(STATIC) or _HASH.fullmatch(config.name):
         return False
     from .runtimes.choose import choose
 

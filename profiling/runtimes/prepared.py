@@ -11,17 +11,18 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artefact import read_artefact, write_artefact
 from ..checkpoint import Checkpoint
-from ..errors import ArtefactError, EncoderError
+from ..errors import ArtefactError, EncoderError, ExtraMissingError
 from ..fidelity import sample_texts
 from ..files import sha256_of
 from ..stamp import EncoderStamp
 from .base import Runtime
-from .choose import model_path
+from .choose import RUNTIMES, install_line, model_path
 
 if TYPE_CHECKING:
     from .quantise import QuantiseConfig
@@ -115,6 +116,8 @@ def _open(checkpoint: Checkpoint, stamp: EncoderStamp, folder: Path, threads: in
     """The engine, its network read from ``folder``."""
     from ..tokens import Tokens
 
+    if find_spec(RUNTIMES[stamp.runtime].package) is None:
+        raise ExtraMissingError(f"runtime {stamp.runtime} is not installed: {install_line(stamp.runtime)}")
     tokens, cores = Tokens(checkpoint, stamp), threads or _cores()
     if stamp.runtime == "openvino":
         from .openvino_engine import OpenVinoRuntime

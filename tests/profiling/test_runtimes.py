@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder, prepare_encoder
-from tasteprint.profiling.errors import EncoderError
+from tasteprint.profiling.errors import EncoderError, ExtraMissingError
 from tasteprint.profiling.fidelity import compare_vectors
 from tasteprint.profiling.runtimes import prepared
 from tasteprint.profiling.runtimes.choose import RUNTIMES
@@ -123,6 +123,13 @@ def test_int8_without_preparation_is_said(bert: Path, tmp_path: Path):
         open_encoder(int8(bert, tmp_path))
     with pytest.raises(EncoderError, match="calibrated on the shop's texts, got none"):
         prepare_encoder(int8(bert), ["", None], tmp_path)
+
+
+def test_a_prepared_network_without_its_engine_says_the_line(bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch):
+    encoder = open_encoder(int8(bert, kept))
+    monkeypatch.setattr(prepared, "find_spec", lambda _: None)
+    with pytest.raises(ExtraMissingError, match=r"pip install 'tasteprint\[fast\]'"):
+        encoder.encode(["lamp"])
 
 
 def test_one_text_is_enough_to_calibrate(bert: Path, tmp_path: Path):
