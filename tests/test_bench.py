@@ -17,6 +17,7 @@ from tasteprint.profiling.encoder import EncoderConfig
 from tasteprint.profiling.errors import ConfigError, EncoderError, ShopError
 from tasteprint.profiling.peak import NetworkSize, Peak
 from tasteprint.profiling.timing import Spread
+from tests.small_bert import save_small_bert
 
 WORDS = ("red", "blue", "lamp", "desk", "sofa", "leather", "tea", "green", "steel", "kitchen", "garden", "hose", "of")
 FEW = ("--texts", "12", "--rounds", "2", "--queries", "3")
@@ -25,18 +26,7 @@ FEW = ("--texts", "12", "--rounds", "2", "--queries", "3")
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT with one layer and 16 dimensions."""
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=64,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
+    return save_small_bert(tmp_path_factory.mktemp("small-bert"), WORDS)
 
 
 def run(*words: object) -> dict:  # type: ignore[type-arg]

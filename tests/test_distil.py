@@ -13,26 +13,14 @@ from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import EncoderError, ShopError
 from tasteprint.profiling.shop import read_shop
 from tasteprint.profiling.templates import item_texts
+from tests.small_bert import save_small_bert
 
 
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT with one layer and 16 dimensions, and single letters for a vocabulary."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    folder = tmp_path_factory.mktemp("tiny-bert")
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=128,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    BertModel(config).save_pretrained(folder)
-    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
+    return save_small_bert(tmp_path_factory.mktemp("small-bert"), [*letters, *(f"##{letter}" for letter in letters)])
 
 
 def run(*words: object) -> dict:  # type: ignore[type-arg]
