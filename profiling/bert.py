@@ -88,13 +88,16 @@ class BertNetwork:
     def _layer(
         self, hidden: torch.Tensor, layer: dict[str, torch.Tensor], attend: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """One encoder layer over packed tokens, (n_tokens, dim) to the same."""
+        """One encoder layer over packed tokens, (n_tokens, dim) to the same.
+
+        Sums and the activation are written over what they read: allocating such matrices anew costs a tenth of the time.
+        """
         mixed = functional.linear(hidden, layer["qkv.weight"], layer["qkv.bias"])  # (n_tokens, 3 dim)
         attended = functional.linear(attend(mixed), layer["out.weight"], layer["out.bias"])
-        hidden = self._normalise(hidden + attended, layer["norm1.weight"], layer["norm1.bias"])
-        wide = functional.gelu(functional.linear(hidden, layer["up.weight"], layer["up.bias"]))
+        hidden = self._normalise(attended.add_(hidden), layer["norm1.weight"], layer["norm1.bias"])
+        wide = torch.ops.aten.gelu_(functional.linear(hidden, layer["up.weight"], layer["up.bias"]))
         narrow = functional.linear(wide, layer["down.weight"], layer["down.bias"])
-        return self._normalise(hidden + narrow, layer["norm2.weight"], layer["norm2.bias"])
+        return self._normalise(narrow.add_(hidden), layer["norm2.weight"], layer["norm2.bias"])
 
     def _attention(self, runs: list[Run], lengths: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
         """Attention of one batch: query, key and value side by side (n_tokens, 3 dim) to (n_tokens, dim)."""
