@@ -90,7 +90,7 @@ class BertNetwork:
     ) -> torch.Tensor:
         """One encoder layer over packed tokens, (n_tokens, dim) to the same.
 
-        Sums and the activation are written over what they read: allocating such matrices anew costs a tenth of the time.
+        Sums and the activation are written over what they read: new matrices would cost a tenth of the time.
         """
         mixed = functional.linear(hidden, layer["qkv.weight"], layer["qkv.bias"])  # (n_tokens, 3 dim)
         attended = functional.linear(attend(mixed), layer["out.weight"], layer["out.bias"])
