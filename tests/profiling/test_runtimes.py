@@ -13,7 +13,7 @@ import pytest
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder, prepare_encoder
 from tasteprint.profiling.errors import EncoderError, ExtraMissingError
 from tasteprint.profiling.fidelity import compare_vectors
-from tasteprint.profiling.runtimes import prepared
+from tasteprint.profiling.runtimes import choose, prepared
 from tasteprint.profiling.runtimes.choose import RUNTIMES
 from tasteprint.profiling.runtimes.quantise import QuantiseConfig
 from tests.profiling import family_checkpoints as made
@@ -185,6 +185,18 @@ def test_a_prepared_query_needs_no_torch(bert: Path, kept: Path):
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_what_the_machine_multiplies_in(
+    bert: Path, bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    machine = choose.Machine(gpu=False, bf16=bf16, vnni=False, packages=frozenset({"torch"}))
+    monkeypatch.setattr(choose, "this_machine", lambda: machine)
+    encoder = open_encoder(EncoderConfig(name=str(bert), precision="auto", device="cpu"))
+    assert encoder.stamp == open_encoder(EncoderConfig(name=str(bert), precision=expected)).stamp  # type: ignore[arg-type]
+    assert encoder.encode(["red lamp"]).shape == (1, 16)
+    assert prepare_encoder(EncoderConfig(name=str(bert), precision="auto"), SHOP, tmp_path).stamp == encoder.stamp
 
 
 def test_torch_needs_no_preparation(bert: Path, tmp_path: Path):
