@@ -86,5 +86,6 @@ class OpenVinoRuntime:
 
     def _compiled(self, *, streams: int) -> Any:
         """The model, its threads shared by so many batches at a time."""
-        settings = {"INFERENCE_NUM_THREADS": self.workers, "NUM_STREAMS": streams}
+        settings: dict[str, object] = {"INFERENCE_NUM_THREADS": self.workers, "NUM_STREAMS": streams}
+        settings["ENABLE_CPU_PINNING"] = False  # two processes on a machine would be pinned to the same cores
         return self._core.compile_model(self._model, "CPU", settings | self._hint)
