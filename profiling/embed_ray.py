@@ -24,6 +24,7 @@ from .errors import EncoderError, ExtraMissingError
 _PRIVATE_CLUSTER = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray bind to loopback, on any system
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # workers are this run, no background work of it
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # else a harmless warning of its own on every run; errors are raised anyway
 }
 
