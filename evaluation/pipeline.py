@@ -7,7 +7,7 @@ validation requests. Where a shop has none, the defaults of `retrieval.recommend
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,9 @@ from ..profiling.log import EventLog, Requests
 from ..retrieval.fusion import Candidates, candidates, choose_weights, merge_candidates
 from ..retrieval.histories import Ties
 from ..retrieval.recommender import (
+    DEFAULT_NEWCOMER_WEIGHTS,
     DEFAULT_WEIGHTS,
+    NEWCOMER_PARTS,
     PARTS,
     PERSONAL_PARTS,
     SEARCH_PARTS,
@@ -39,10 +41,8 @@ if TYPE_CHECKING:
     from .methods import Resources
 
 _BATCH = 128
-_CELLS = 4e7  # scores of one part that are looked at while choosing weights
+_CELLS = 1e8  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
-LEAST_POPULARITY = 0.01
-"""Weight of popularity where validation gave it none: orders newcomers' lists, hardly anybody else's."""
 
 
 class TasteprintConfig(BaseModel):
@@ -66,6 +66,7 @@ class Learned:
         weights: weight of each part
         ndcg: NDCG@10 reached on the validation sample, NaN where there was none
         single: NDCG@10 of each part alone on the same sample
+        newcomer_weights: weights for shoppers without history
         fusion: how the parts come together
     """
 
@@ -73,6 +74,7 @@ class Learned:
     weights: Mapping[str, float]
     ndcg: float
     single: Mapping[str, float]
+    newcomer_weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_NEWCOMER_WEIGHTS)
     fusion: Fusion = "scaled"
 
 
@@ -82,11 +84,23 @@ def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Reso
     if validation is None:
         weights = config.weights or default_weights(train)
         fusion = "scaled" if config.weights else config.recommender.fallback
-        return fit_recommender(train, config.recommender, weights=weights, encoder=resources.encoder, fusion=fusion)
+        return fit_recommender(
+            train,
+            config.recommender,
+            weights=weights,
+            newcomer_weights=DEFAULT_NEWCOMER_WEIGHTS,
+            encoder=resources.encoder,
+            fusion=fusion,
+        )
     learned = learn(*validation, config, rng=resources.rng, encoder=resources.encoder)
     exclude = validation[1].exclude_seen
     return fit_recommender(
-        train, learned.recommender, weights=learned.weights, exclude_seen=exclude, encoder=resources.encoder
+        train,
+        learned.recommender,
+        weights=learned.weights,
+        newcomer_weights=learned.newcomer_weights,
+        exclude_seen=exclude,
+        encoder=resources.encoder,
     )
 
 
@@ -121,18 +135,23 @@ def learn(
     asked = SEARCH_PARTS if sample.requests.texts else PERSONAL_PARTS
     everything = {name: 1.0 for name in usable_parts(train) if name in asked and name in settings.parts}
     model = fit_recommender(train, settings, weights=everything, exclude_seen=split.exclude_seen, encoder=encoder)
-    found = gather(model, sample, n=config.candidates)
+    history = np.flatnonzero(sample.requests.stop > sample.requests.start)
+    with_history = sample if sample.requests.texts or not len(history) else sample.take(history)
+    found = gather(model, with_history, n=config.candidates)
     weights, ndcg = choose_weights(found)
     single = {name: found.objective(np.eye(len(found.parts))[p]) for p, name in enumerate(found.parts)}
-    return Learned(settings, _for_newcomers(weights, single), ndcg, single)
+    return Learned(settings, weights, ndcg, single, _newcomer_weights(model, sample, n=config.candidates))
 
 
-def _for_newcomers(weights: Mapping[str, float], single: Mapping[str, float]) -> Mapping[str, float]:
-    """The weights with at least a little popularity, so that those of whom nothing is known are shown what sells."""
-    kinds = [name for name in ("recent_popular", "popular") if name in single]
-    if not kinds or any(weights.get(name) for name in kinds):
-        return weights
-    return {**weights, max(kinds, key=lambda name: single[name]): LEAST_POPULARITY}
+def _newcomer_weights(model: Recommender, sample: Split, *, n: int) -> dict[str, float]:
+    """Weights of the parts that need no history, chosen on the same requests with their histories hidden."""
+    requests = sample.requests
+    hidden = replace(sample, requests=replace(requests, start=requests.stop))
+    parts = {name: 1.0 for name in NEWCOMER_PARTS if name in model.weights}
+    if requests.texts or not parts:
+        return dict(DEFAULT_NEWCOMER_WEIGHTS)
+    found = gather(replace(model, weights=parts, newcomer_weights=parts), hidden, n=n)
+    return {name: weight for name, weight in choose_weights(found)[0].items() if weight > 0}
 
 
 def choose_settings(

@@ -69,16 +69,19 @@ class Split:
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def sample(self, n: int, rng: np.random.Generator) -> Split:
-        """The same split with at most ``n`` of its requests, drawn without replacement; slices are dropped."""
-        if len(self.requests) <= n:
-            return self
-        rows = np.sort(rng.choice(len(self.requests), size=n, replace=False))
+    def take(self, rows: NDArray[np.int64]) -> Split:
+        """The same split with only the requests at ``rows``; slices are dropped."""
         changed = {
             "requests": self.requests.take(rows), "truth": self.truth.take(rows), "cluster": self.cluster[rows],
             "slices": {}, "target_slices": {},
         }  # fmt: skip
         return Split(**{**vars(self), **changed})
+
+    def sample(self, n: int, rng: np.random.Generator) -> Split:
+        """The same split with at most ``n`` of its requests, drawn without replacement; slices are dropped."""
+        if len(self.requests) <= n:
+            return self
+        return self.take(np.sort(rng.choice(len(self.requests), size=n, replace=False)))
 
 
 def leave_one_out(

@@ -27,7 +27,7 @@ _CHUNK = 2**18  # events looked at together: a wide shop's axes of all its event
 CYCLES: tuple[tuple[str, float, float, int], ...] = (
     ("hour", DAY_S, 0.0, 2),
     ("weekday", 7 * DAY_S, 4 * DAY_S, 2),
-    ("season", YEAR_S, 0.0, 2),
+    ("season", YEAR_S, 0.0, 1),
 )
 """Name, period in seconds, start of the cycle after 1970-01-01 (weeks start on Monday), number of harmonics."""
 
@@ -115,6 +115,7 @@ class ContextConfig(BaseModel):
 
     max_names: int = Field(default=30, ge=0, description="most scenes, devices or places with an axis of their own")
     least_share: float = Field(default=0.005, ge=0, lt=1, description="share of events a name needs for an axis")
+    least_turns: float = Field(default=0.5, ge=0, description="turns of a cycle that the log must span for its axes")
     utc_offset_s: float = Field(default=0.0, ge=-86_400, le=86_400, description="shop's clock minus UTC, seconds")
     hours: bool = Field(default=True, description="false where times are whole days")
     calendar: bool = Field(default=True, description="false where times are relative, not calendar times")
@@ -170,7 +171,7 @@ def fit_context(
     """
     config, where = config or ContextConfig(), where or Contexts()
     span_s = float(np.ptp(at_s)) if len(at_s) else 0.0
-    known = {name: config.calendar and span_s >= period for name, period, _, _ in CYCLES}
+    known = {name: config.calendar and span_s >= config.least_turns * period for name, period, _, _ in CYCLES}
     known["hour"] &= config.hours
     cycles = tuple(name for name, *_ in CYCLES if known[name])
     scenes, devices, places = (_common(values, config) for values in (where.scene, where.device, where.place))

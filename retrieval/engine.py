@@ -195,8 +195,8 @@ class Engine:
             if user in self.attributes:  # known, and did nothing yet
                 return no_history(self.log)
             raise UnknownIdError(
-                f"user_id {user!r} has no events and no known attributes here ({self.log.n_users} shoppers have events); "
-                "name one of them, or give the attributes of a new one"
+                f"user_id {user!r} has no events and no known attributes here ({self.log.n_users} shoppers "
+                "have events); name one of them, or give the attributes of a new one"
             )
         row = self.user_row[user]
         return one_user(self.log, row)

@@ -56,6 +56,12 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
 }
 """Where a shop has nothing to choose weights on; chosen once on validation data of several shops."""
 
+NEWCOMER_PARTS: tuple[str, ...] = ("popular", "recent_popular", "context")
+"""Personal parts that need no history."""
+
+DEFAULT_NEWCOMER_WEIGHTS: Mapping[str, float] = {"popular": 1.0}
+"""`DEFAULT_WEIGHTS` of shoppers without history: one part, so the unit does not matter."""
+
 
 class RecommenderConfig(BaseModel):
     """Options of every part, and how they come together."""
@@ -102,6 +108,7 @@ class Recommender:
         space: item blocks and the way to put shoppers on their axes
         sources: the other parts by name
         weights: weight of each part, >= 0, in units of its standard deviation over the catalogue
+        newcomer_weights: the same of the personal parts for shoppers without any history
         exclude_seen: whether items a shopper already took are left out of recommendations
         personalisation: weight of the personal parts under a wholly vague query
         encoder: embeds query texts; None where nobody asks in words
@@ -111,6 +118,7 @@ class Recommender:
     space: BlockSpace
     sources: Mapping[str, Scorer]
     weights: Mapping[str, float]
+    newcomer_weights: Mapping[str, float]
     exclude_seen: bool
     personalisation: float
     encoder: Encoder | None = None
@@ -119,21 +127,24 @@ class Recommender:
     def scores(self, requests: Requests) -> Float:
         """Fused scores of the whole catalogue, (n_requests, n_items) float32."""
         total = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
-        weights = self.request_weights(has_text=bool(requests.texts))
+        asked = bool(requests.texts)
+        known, new = (self.request_weights(has_text=asked, newcomer=newcomer) for newcomer in (False, True))
+        newcomer = requests.stop == requests.start
         for name, part in self.part_scores(requests):
-            if weights.get(name, 0.0) <= 0:
+            weight = np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)).astype(np.float32)[:, None]
+            if not weight.any():
                 continue
             if self.fusion == "reciprocal_rank":
-                total += np.float32(weights[name]) * reciprocal_rank(part)
+                total += weight * reciprocal_rank(part)
             else:
-                total += part * (weights[name] * inverse_scale(name, part, asked=bool(requests.texts)))[:, None]
+                total += part * (weight * inverse_scale(name, part, asked=asked)[:, None])
         return total
 
     def part_scores(self, requests: Requests) -> Iterator[tuple[str, Float]]:
         """Raw scores of every part that has a weight, one after the other, each (n_requests, n_items)."""
         vectors = self.shopper_vectors(requests)
-        for name, weight in self.weights.items():
-            if weight <= 0:
+        for name in PARTS:
+            if not (self.weights.get(name) or self.newcomer_weights.get(name)):
                 continue
             if name in self.sources:
                 yield name, self.sources[name].scores(requests)
@@ -147,21 +158,21 @@ class Recommender:
             vectors["meaning"] = self.encoder.encode(requests.texts, kind="query")
         return vectors
 
-    def request_weights(self, *, has_text: bool, specificity: float = 1.0) -> dict[str, float]:
+    def request_weights(self, *, has_text: bool, specificity: float = 1.0, newcomer: bool = False) -> dict[str, float]:
         """Weights for one kind of request.
 
         Without text the search parts are off. With text the personal parts count ``personalisation`` times
-        ``1 - specificity``: a precise query is not personalised, a vague one is.
+        ``1 - specificity``: a precise query is not personalised, a vague one is. A ``newcomer`` has no history.
         """
+        search = {n: w if has_text else 0.0 for n, w in self.weights.items() if n in SEARCH_PARTS}
+        by_shopper = self.newcomer_weights if newcomer else self.weights
         personal = self.personalisation * (1.0 - specificity) if has_text else 1.0
-        return {
-            name: weight * ((1.0 if has_text else 0.0) if name in SEARCH_PARTS else personal)
-            for name, weight in self.weights.items()
-        }
+        return search | {n: w * personal for n, w in by_shopper.items() if n not in SEARCH_PARTS}
 
     def chosen(self) -> dict[str, Any]:
         """Weights and, where their parts are used, the memories that were chosen."""
         said: dict[str, Any] = {name: float(f"{weight:.3g}") for name, weight in self.weights.items()}
+        said |= {f"newcomer_{name}": float(f"{weight:.3g}") for name, weight in self.newcomer_weights.items()}
         repeat, transitions = self.sources.get("repeat"), self.sources.get("transitions")
         if isinstance(repeat, RepeatModel):
             said["repeat_half_life_days"] = round(repeat.half_life_s / DAY_S, 1)
@@ -175,15 +186,31 @@ def fit_recommender(
     config: RecommenderConfig | None = None,
     *,
     weights: Mapping[str, float] | None = None,
+    newcomer_weights: Mapping[str, float] | None = None,
     exclude_seen: bool = False,
     encoder: Encoder | None = None,
     fusion: Fusion = "scaled",
 ) -> Recommender:
-    """Fit the parts that have a weight (all of ``config.parts`` with weight 1 if ``weights`` is None)."""
+    """Fit the parts that have a weight.
+
+    Args:
+        train: what may be learned from
+        config: options of every part
+        weights: weight of each part; None = 1 for all of ``config.parts``
+        newcomer_weights: weights for shoppers without history; None = ``weights``
+        exclude_seen: whether items a shopper already took are left out of recommendations
+        encoder: embeds query texts
+        fusion: what is weighted and added
+    """
     config = config or RecommenderConfig()
-    chosen = dict.fromkeys(config.parts, 1.0) if weights is None else weights
-    chosen = {name: float(chosen[name]) for name in PARTS if chosen.get(name, 0.0) > 0 and name in config.parts}
+    chosen = _usable(dict.fromkeys(config.parts, 1.0) if weights is None else weights, config)
+    new = {n: w for n, w in _usable(newcomer_weights or chosen, config).items() if n in NEWCOMER_PARTS}
     vectors = train.vectors if train.vectors is not None else np.zeros((train.log.n_items, 1), dtype=np.float32)
     space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=train.shared_clock)
-    sources = {name: SOURCES[name](train, config) for name in chosen if name in SOURCES}
-    return Recommender(space, sources, chosen, exclude_seen, config.personalisation, encoder, fusion)
+    sources = {name: SOURCES[name](train, config) for name in PARTS if name in {**chosen, **new} and name in SOURCES}
+    return Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion)
+
+
+def _usable(weights: Mapping[str, float], config: RecommenderConfig) -> dict[str, float]:
+    """Positive weights of the parts that may be built, in the order of `PARTS`."""
+    return {name: float(weights[name]) for name in PARTS if weights.get(name, 0.0) > 0 and name in config.parts}

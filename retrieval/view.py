@@ -71,7 +71,11 @@ class View:
         vague = 1.0 if intent is None else intent.specificity
         specific = vague if specificity is None else specificity
         chosen = (
-            recommender.request_weights(has_text=bool(requests.texts), specificity=specific)
+            recommender.request_weights(
+                has_text=bool(requests.texts),
+                specificity=specific,
+                newcomer=bool(requests.stop[0] == requests.start[0]),
+            )
             if weights is None
             else explicit_weights(weights, recommender.sources)
         )

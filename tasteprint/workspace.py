@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from .profiling.log import KINDS, EventLog, event_log
 from .profiling.shop import Shop, read_shop
 from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
-from .retrieval.recommender import RecommenderConfig, fit_recommender
+from .retrieval.recommender import DEFAULT_NEWCOMER_WEIGHTS, RecommenderConfig, fit_recommender
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, log_from_arrays, recommender_from_state, recommender_state, within
 
@@ -137,6 +137,7 @@ def build_workspace(
         everything,
         learned.recommender,
         weights=learned.weights,
+        newcomer_weights=learned.newcomer_weights,
         exclude_seen=repeat_share(log) < 0.01,
         encoder=encoder,
         fusion=learned.fusion,
@@ -147,6 +148,7 @@ def build_workspace(
         "events": len(log),
         "shoppers": log.n_users,
         "weights": {name: round(weight, 4) for name, weight in model.weights.items()},
+        "newcomer_weights": {name: round(weight, 4) for name, weight in model.newcomer_weights.items()},
         "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
         "validation_single": {name: round(value, 4) for name, value in learned.single.items()},
         "encoder": str(embeddings.stamp),
@@ -253,6 +255,7 @@ def _learn(
     best = float("nan")
     single: dict[str, float] = {}
     fusion = settings.fallback
+    newcomers: Mapping[str, float] = DEFAULT_NEWCOMER_WEIGHTS
     protocols = ["time_split" if everything.shared_clock else "leave_one_out", "search_full"]
     for protocol in protocols:
         try:
@@ -269,7 +272,8 @@ def _learn(
         fusion = "scaled"  # weights from validation are in units of scaled scores
         if protocol != "search_full":
             best, config = learned.ndcg, TasteprintConfig(recommender=learned.recommender)
-    return Learned(config.recommender, weights, best, single, fusion)
+            newcomers = learned.newcomer_weights
+    return Learned(config.recommender, weights, best, single, newcomers, fusion)
 
 
 def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:

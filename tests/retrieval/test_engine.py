@@ -65,7 +65,8 @@ def everything(engine: Engine, user: str | None, query: str | None, specificity:
     total = np.zeros(engine.log.n_items)
     for name, part in model.part_scores(requests):
         search = name in SEARCH_PARTS
-        weight = model.weights[name] * (float(bool(query)) if search else personal)
+        chosen = model.weights if search or user else model.newcomer_weights
+        weight = chosen.get(name, 0.0) * (float(bool(query)) if search else personal)
         total += weight * part[0].astype(np.float64) * float(inverse_scale(name, part, asked=bool(query))[0])
     return total
 

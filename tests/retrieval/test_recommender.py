@@ -10,13 +10,15 @@ import pytest
 
 from tasteprint.evaluation.harness import Options, make_split
 from tasteprint.evaluation.metrics import look_up, ndcg
-from tasteprint.evaluation.pipeline import LEAST_POPULARITY, TasteprintConfig, choose_settings, default_weights, learn
+from tasteprint.evaluation.pipeline import TasteprintConfig, choose_settings, default_weights, learn
+from tasteprint.evaluation.rank import measure, rank
 from tasteprint.profiling.encoder import HashEncoder
 from tasteprint.profiling.log import event_log
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.recommender import (
     DEFAULT_WEIGHTS,
+    NEWCOMER_PARTS,
     PARTS,
     PERSONAL_PARTS,
     SEARCH_PARTS,
@@ -115,8 +117,9 @@ def test_what_validation_promises_is_what_full_ranking_gives(shop, train, protoc
     """The search looks at candidates only; with as many candidates as items its NDCG is the real one."""
     before, split = validation(shop, train, protocol)
     learned = learn(before, split, rng=np.random.default_rng(0), encoder=ENCODER)
-    chosen = {name: weight for name, weight in learned.weights.items() if weight != LEAST_POPULARITY}
-    model = fit_recommender(before, learned.recommender, weights=chosen, encoder=ENCODER)
+    model = fit_recommender(before, learned.recommender, weights=learned.weights, encoder=ENCODER)
+    if protocol == "time_split":
+        split = split.take(np.flatnonzero(split.requests.stop > split.requests.start))
     scores = model.scores(split.requests).astype(np.float64)
     if split.exclude_seen:
         raise AssertionError("the tiny shop buys things again")
@@ -130,10 +133,32 @@ def test_what_validation_promises_is_what_full_ranking_gives(shop, train, protoc
     assert min(learned.weights.values()) >= 0
 
 
-def test_newcomers_always_get_a_little_popularity(shop, train) -> None:
+def test_newcomers_have_weights_of_their_own(shop, train, make_requests) -> None:
     before, split = validation(shop, train, "time_split")
-    weights = learn(before, split, rng=np.random.default_rng(0)).weights
-    assert max(weights.get("popular", 0.0), weights.get("recent_popular", 0.0)) >= LEAST_POPULARITY
+    learned = learn(before, split, rng=np.random.default_rng(0))
+    assert set(learned.newcomer_weights) <= set(NEWCOMER_PARTS)
+    assert learned.newcomer_weights
+    model = fit_recommender(before, weights={"own": 1.0, "context": 9.0}, newcomer_weights={"popular": 2.0})
+    requests = make_requests(train.log)
+    requests = replace(requests, start=np.where(np.arange(len(requests)) % 2, requests.start, requests.stop))
+    found = model.scores(requests)
+    popular = fit_recommender(before, weights={"popular": 1.0}).scores(requests)
+    known = fit_recommender(before, weights={"own": 1.0, "context": 9.0}).scores(requests)
+    np.testing.assert_allclose(found[::2], 2 * popular[::2], rtol=1e-5)
+    np.testing.assert_allclose(found[1::2], known[1::2], rtol=1e-5)
+
+
+def test_weights_of_newcomers_are_the_best_that_popularity_and_context_reach(shop, train) -> None:
+    before, split = validation(shop, train, "time_split")
+    learned = learn(before, split, rng=np.random.default_rng(0))
+    hidden = replace(split, requests=replace(split.requests, start=split.requests.stop))
+
+    def reached(weights: dict[str, float]) -> float:
+        model = fit_recommender(before, weights=weights, newcomer_weights=weights)
+        return float(np.nanmean(measure(rank(model, hidden), hidden)["ndcg@10"]))
+
+    best = reached(dict(learned.newcomer_weights))
+    assert best >= max(reached({name: 1.0}) for name in ("popular", "recent_popular", "context")) - 2e-3
 
 
 def test_learning_is_deterministic_and_reads_no_test_event(shop, train) -> None:
