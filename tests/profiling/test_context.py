@@ -160,14 +160,15 @@ def test_relative_clocks_and_whole_days_lose_their_axes():
     assert fit_context(np.zeros(0)).dim == 0
 
 
-def test_a_cycle_is_used_once_the_log_has_seen_it_in_full():
-    def cycles(days):
-        return fit_context(np.linspace(0, days * DAY, 50)).cycles
+def test_a_cycle_is_used_once_the_log_has_seen_enough_of_it():
+    def cycles(days, **config):
+        return fit_context(np.linspace(0, days * DAY, 50), config=ContextConfig(**config)).cycles
 
-    assert cycles(0.5) == ()
-    assert cycles(6) == ("hour",)
-    assert cycles(300) == ("hour", "weekday")
-    assert cycles(366) == ("hour", "weekday", "season")
+    assert cycles(0.4) == ()
+    assert cycles(3) == ("hour",)
+    assert cycles(100) == ("hour", "weekday")
+    assert cycles(200) == ("hour", "weekday", "season")
+    assert cycles(700, least_turns=2) == ("hour", "weekday")
 
 
 def test_the_shops_clock_shifts_the_hour():
