@@ -3,7 +3,7 @@
 A request and an item meet on the same axes: hour, weekday and season as cycles, and one axis for each scene, device and
 place that is common enough. The item side is a shrunk deviation from the shop's mean in units of its spread, so the
 inner product with a request is a linear discriminant: positive where the item sells better in such a context. A cycle
-of which the log has not seen half is left out; until it has seen two turns a season is also a trend, which serves as well.
+of which the log has not seen half is left out; until it has seen two turns, a season is also a trend.
 Time zones of single shoppers are the caller's to know; the default is the shop's clock.
 """
 

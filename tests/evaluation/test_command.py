@@ -41,7 +41,7 @@ def test_a_relative_path_and_an_encoder_by_name(shop: Path, tmp_path: Path, monk
     assert done.exit_code == 0, done.output
     assert "| dense |" in done.stdout
     assert json.loads((tmp_path / "out" / "results.json").read_text())["encoder"]
-    assert list((tmp_path / "cache").rglob("*.vectors"))
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_labels_without_an_encoder(shop: Path, tmp_path: Path) -> None:
