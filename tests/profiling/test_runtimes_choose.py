@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import subprocess
 import sys
 
@@ -85,3 +87,10 @@ def test_choosing_the_default_loads_nothing():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "name", ["families", "fidelity", "schedule", "bert", "stamp", "runtimes.choose", "runtimes.padding"]
+)
+def test_examples_run(name: str):
+    assert doctest.testmod(importlib.import_module(f"tasteprint.profiling.{name}")).failed == 0
