@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .embed_keys import KEY_BYTES, Keys, find_keys
+from .embed_keys import KEY_BYTES, Keys, SortedKeys
 from .errors import ArtefactError, EncoderError
 from .files import map_tensors, write_whole
 
@@ -61,8 +61,9 @@ class VectorCache:
             DamagedFileError: a file is not what was written.
         """
         found = np.full(len(keys), -1, dtype=np.int64)  # (n,): file number, then row
+        table = SortedKeys(keys)
         for number, name in enumerate(names):
-            at = find_keys(keys, self._keys(name))  # (n_records,)
+            at = table.find(self._keys(name))  # (n_records,)
             rows = np.flatnonzero(at >= 0)
             rows = rows[found[at[rows]] < 0]
             found[at[rows]] = (number << _ROW_BITS) + rows

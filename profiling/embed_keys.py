@@ -44,10 +44,6 @@ class DistinctKeys:
     first: NDArray[np.int64]
     place: NDArray[np.int64]
 
-    def find(self, wanted: Keys) -> NDArray[np.int64]:
-        """Position in ``keys`` of each wanted key (k, 2), -1 where it is not among them, (k,)."""
-        return find_keys(self.keys, wanted)
-
 
 def distinct_keys(keys: Keys) -> DistinctKeys:
     """The distinct keys of (n, 2), with the first row of each.
@@ -65,21 +61,30 @@ def distinct_keys(keys: Keys) -> DistinctKeys:
     return DistinctKeys(ordered[new], order[new], place)
 
 
-def find_keys(ordered: Keys, wanted: Keys) -> NDArray[np.int64]:
-    """Position of each wanted key (k, 2) in ascending distinct keys (n, 2), -1 where it is not there, (k,).
+class SortedKeys:
+    """Ascending distinct keys, (n, 2), to look others up in.
 
-    >>> find_keys(np.array([[1, 5], [1, 7], [2, 0]], np.uint64), np.array([[1, 7], [3, 0]], np.uint64)).tolist()
+    >>> SortedKeys(np.array([[1, 5], [1, 7], [2, 0]], np.uint64)).find(np.array([[1, 7], [3, 0]], np.uint64)).tolist()
     [1, -1]
     """
-    found = np.full(len(wanted), -1, dtype=np.int64)
-    at = np.searchsorted(ordered[:, 0], wanted[:, 0])  # (k,): first key with that first half
-    open_ = np.flatnonzero(at < len(ordered))
-    while len(open_):  # again only for keys that share their first half: next to none
-        here = ordered[at[open_]]
-        same_half = here[:, 0] == wanted[open_, 0]
-        hit = same_half & (here[:, 1] == wanted[open_, 1])
-        found[open_[hit]] = at[open_[hit]]
-        open_ = open_[same_half & ~hit]
-        at[open_] += 1
-        open_ = open_[at[open_] < len(ordered)]
-    return found
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self._halves = np.ascontiguousarray(keys[:, 0])  # a view would be copied with every look-up
+
+    def find(self, wanted: Keys) -> NDArray[np.int64]:
+        """Position of each wanted key (k, 2), -1 where it is not there, (k,)."""
+        found = np.full(len(wanted), -1, dtype=np.int64)
+        order = np.argsort(wanted[:, 0])  # near each other in memory, and so twice as fast
+        at = np.empty(len(wanted), dtype=np.int64)  # (k,): first key with that first half
+        at[order] = np.searchsorted(self._halves, wanted[order, 0])
+        open_ = np.flatnonzero(at < len(self.keys))
+        while len(open_):  # again only for keys that share their first half: next to none
+            here = self.keys[at[open_]]
+            same_half = here[:, 0] == wanted[open_, 0]
+            hit = same_half & (here[:, 1] == wanted[open_, 1])
+            found[open_[hit]] = at[open_[hit]]
+            open_ = open_[same_half & ~hit]
+            at[open_] += 1
+            open_ = open_[at[open_] < len(self.keys)]
+        return found

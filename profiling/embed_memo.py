@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from . import schema, templates, texts
-from .embed_keys import KEY_BYTES, Keys, distinct_keys, find_keys
+from .embed_keys import KEY_BYTES, Keys, SortedKeys, distinct_keys
 from .files import map_tensors, write_whole
 from .templates import TemplateConfig
 
@@ -29,20 +29,20 @@ class RowMemo:
     """Keys of texts by the hash of the row they were written from.
 
     Attributes:
-        rows: hashes, ascending and distinct, (n, 2)
+        rows: hashes
         keys: of the texts, (n, 2)
     """
 
-    rows: Keys
+    rows: SortedKeys
     keys: Keys
 
     def find(self, hashes: Keys) -> tuple[NDArray[np.bool_], Keys]:
         """Which of the rows with these hashes (n, 2) are remembered, (n,), and the keys of those."""
-        at = find_keys(self.rows, hashes)
+        at = self.rows.find(hashes)
         return at >= 0, self.keys[at[at >= 0]]
 
 
-NOTHING = RowMemo(np.empty((0, 2), dtype=np.uint64), np.empty((0, 2), dtype=np.uint64))
+NOTHING = RowMemo(SortedKeys(np.empty((0, 2), dtype=np.uint64)), np.empty((0, 2), dtype=np.uint64))
 
 
 def row_hashes(rows: pa.RecordBatch, template: TemplateConfig) -> Keys:
@@ -72,7 +72,7 @@ def open_memo(folder: Path, template: TemplateConfig) -> RowMemo:
         rows, keys = (np.array(arrays[name]).view(np.uint64) for name in ("rows", "keys"))
     except (OSError, ValueError, KeyError, TypeError):
         return NOTHING
-    return RowMemo(rows, keys)
+    return RowMemo(SortedKeys(rows), keys)
 
 
 def save_memo(folder: Path, template: TemplateConfig, hashes: Keys, keys: Keys) -> None:

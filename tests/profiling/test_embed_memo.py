@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tasteprint.profiling import embed_rows
-from tasteprint.profiling.embed_keys import distinct_keys, find_keys, text_keys
+from tasteprint.profiling.embed_keys import SortedKeys, distinct_keys, text_keys
 from tasteprint.profiling.embed_memo import open_memo, row_hashes, save_memo
 from tasteprint.profiling.embed_plan import EmbedConfig
 from tasteprint.profiling.embed_run import embed_shop
@@ -112,7 +112,7 @@ def test_what_is_saved_is_found(tmp_path: Path):
     known, found = open_memo(tmp_path, TemplateConfig()).find(hashes)
     assert known.all()
     np.testing.assert_array_equal(found, keys)
-    assert not len(open_memo(tmp_path, TemplateConfig(fields=("title",))).rows)
+    assert not len(open_memo(tmp_path, TemplateConfig(fields=("title",))).keys)
 
 
 def test_rows_that_join_alike_differ():
@@ -133,5 +133,5 @@ def test_keys_against_a_dictionary():
     np.testing.assert_array_equal(found.keys[found.place], keys)
     wanted = rng.integers(0, 8, (300, 2)).astype(np.uint64)
     at = {key: n for n, key in enumerate(sorted(set(rows)))}
-    assert find_keys(found.keys, wanted).tolist() == [at.get(tuple(key), -1) for key in wanted.tolist()]
-    assert find_keys(found.keys[:0], wanted).tolist() == [-1] * 300
+    assert SortedKeys(found.keys).find(wanted).tolist() == [at.get(tuple(key), -1) for key in wanted.tolist()]
+    assert SortedKeys(found.keys[:0]).find(wanted).tolist() == [-1] * 300
