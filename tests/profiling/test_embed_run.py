@@ -23,6 +23,7 @@ from tasteprint.profiling import embed_cache, embed_plan, embed_run, embed_shard
 from tasteprint.profiling.embed_plan import Chunk, EmbedConfig, chunk_size
 from tasteprint.profiling.embed_run import embed_shop, encode_here
 from tasteprint.profiling.embeddings import embed_items, embed_texts, load_embeddings, open_embeddings
+from tasteprint.profiling.encoder import Encoder, EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError
 from tasteprint.profiling.files import locked
 from tasteprint.profiling.hashing import HashEncoder
@@ -125,7 +126,7 @@ class Stopped(Exception):
     """What stops a run in these tests."""
 
 
-def stopping(encoder: BatchEncoder, after: int) -> embed_run.Encode:
+def stopping(encoder: Encoder, after: int) -> embed_run.Encode:
     """Encoding that fails after so many chunks."""
 
     def encode(chunks: Iterable[Chunk]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -391,3 +392,21 @@ def test_killed_at_any_point(tmp_path: Path):
     embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert not leftovers(tmp_path / "out")
+
+
+@pytest.mark.pretrained
+def test_a_network_resumes_to_the_last_bit(tmp_path: Path, minilm: str):
+    """Its vectors do depend on what is encoded beside them, so only the very same chunks give the same bytes."""
+    words = ("red", "desk", "lamp", "with", "shade", "of", "linen")
+    titles = [" ".join(words[: 1 + row % 7]) + f" {row}" for row in range(120)]
+    shop, encoder = make_shop(tmp_path / "shop", titles), open_encoder(EncoderConfig(name=minilm))
+    embed_shop(shop, tmp_path / "whole", encoder, config=SIZES)
+    with pytest.raises(Stopped):
+        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 3))
+    embed_shop(shop, tmp_path / "out", encoder, config=SIZES)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    other = SIZES.model_copy(update={"chunk_texts": 17})
+    embed_shop(shop, tmp_path / "other", encoder, config=other)
+    np.testing.assert_allclose(
+        load_embeddings(tmp_path / "other").vectors, load_embeddings(tmp_path / "out").vectors, atol=1e-5
+    )
