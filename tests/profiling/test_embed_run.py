@@ -34,6 +34,12 @@ from tasteprint.profiling.templates import TemplateConfig, item_texts
 SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing guards against losing power, which these tests cannot bring about."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 class BatchEncoder(HashEncoder):
     """Vectors that depend, like a network's last bits, on what is encoded beside them; remembers the texts."""
 
