@@ -1,7 +1,7 @@
 """What a machine can do, and what a network asks of it: matrix products at the network's own shapes, and their count.
 
-Covers networks of the BERT family on a CPU (through torch, and OpenVINO where it is installed) and on a CUDA GPU. Reads
-no clock of its own: callers bring one. Timing encoders is the business of `tasteprint bench`.
+Covers networks of the BERT family on a CPU (through torch, and OpenVINO and ONNX Runtime where they are installed) and
+on a CUDA GPU. Reads no clock of its own: callers bring one. Timing encoders is the business of `tasteprint bench`.
 """
 
 from __future__ import annotations
@@ -192,6 +192,8 @@ def _ways(size: NetworkSize, device: str) -> Sequence[tuple[str, _Make]]:
     ways: list[tuple[str, _Make]] = [("torch", lambda precision, rows: _torch_run(size, precision, rows, device))]
     if device == "cpu" and find_spec("openvino") is not None:
         ways.append(("openvino", lambda precision, rows: _openvino_run(size, precision, rows)))
+    if device == "cpu" and find_spec("onnx") is not None and find_spec("onnxruntime") is not None:
+        ways.append(("onnxruntime", lambda precision, rows: _onnx_run(size, precision, rows)))
     return ways
 
 
@@ -258,3 +260,29 @@ def _openvino_graph(size: NetworkSize, rows: int, *, quantised: bool) -> Any:
             weight = ops.constant(rng.normal(0, width**-0.5, (out, width)).astype(np.float32))
         flow = ops.matmul(flow, weight, False, True)
     return openvino.Model([ops.result(flow)], [entry], "peak")
+
+
+def _onnx_run(size: NetworkSize, precision: str, rows: int) -> Callable[[], object] | None:
+    """A layer's products in ONNX Runtime, side by side; in int8 unsigned inputs with signed weights."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    if precision == "bf16":
+        return None
+    integers, rng = precision == "int8", np.random.default_rng(0)
+    kind, made = (TensorProto.UINT8, TensorProto.INT32) if integers else (TensorProto.FLOAT, TensorProto.FLOAT)
+    nodes, weights, results = [], [], []
+    for number, (width, out) in enumerate(size.products):
+        weight = rng.integers(-63, 64, (width, out)).astype(np.int8) if integers else rng.normal(size=(width, out))
+        weights.append(numpy_helper.from_array(weight.astype(np.int8 if integers else np.float32), f"w{number}"))
+        operator = "MatMulInteger" if integers else "MatMul"
+        nodes.append(helper.make_node(operator, [f"x{width}", f"w{number}"], [f"y{number}"]))
+        results.append(helper.make_tensor_value_info(f"y{number}", made, [rows, out]))
+    widths = sorted({width for width, _ in size.products})
+    entries = [helper.make_tensor_value_info(f"x{width}", kind, [rows, width]) for width in widths]
+    graph = helper.make_graph(nodes, "peak", entries, results, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    dtype = np.uint8 if integers else np.float32
+    given = {f"x{width}": rng.integers(0, 256, (rows, width)).astype(dtype) for width in widths}
+    return lambda: session.run(None, given)
