@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import random
 import signal
@@ -19,63 +17,30 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from tasteprint.profiling import embed_cache, embed_plan, embed_run, embed_shards
-from tasteprint.profiling.embed_plan import Chunk, EmbedConfig, chunk_size
-from tasteprint.profiling.embed_run import embed_shop, encode_here
-from tasteprint.profiling.embeddings import embed_items, embed_texts, load_embeddings, open_embeddings
-from tasteprint.profiling.encoder import Encoder, EncoderConfig, open_encoder
+from tasteprint.profiling.embed_plan import Chunk, chunk_size
+from tasteprint.profiling.embed_run import embed_shop
+from tasteprint.profiling.embeddings import embed_items, load_embeddings, open_embeddings
+from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError
 from tasteprint.profiling.files import locked
 from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
-
-SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
+from tests.profiling.embed_helpers import (
+    SIZES,
+    BatchEncoder,
+    Stopped,
+    content,
+    leftovers,
+    make_shop,
+    stopping,
+    titles_of,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Syncing guards against losing power, which these tests cannot bring about."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-class BatchEncoder(HashEncoder):
-    """Vectors that depend, like a network's last bits, on what is encoded beside them; remembers the texts."""
-
-    def __init__(self, seed: int = 0, pause_s: float = 0.0) -> None:
-        super().__init__(dim=16, seed=seed)
-        self.seen: list[str | None] = []
-        self.pause_s = pause_s
-
-    def encode(self, texts: Sequence[str | None], kind: str = "item") -> NDArray[np.float32]:  # type: ignore[override]
-        time.sleep(self.pause_s)
-        self.seen += list(texts)
-        beside = hashlib.sha256("\0".join(text or "" for text in texts).encode()).digest()[0]
-        return super().encode(texts) + np.float32(beside * 1e-7)
-
-
-def make_shop(folder: Path, titles: Sequence[str | None]) -> Path:
-    """A shop of items with these titles."""
-    items = conform("items", pd.DataFrame({"item_id": [f"i{row}" for row in range(len(titles))], "title": titles}))
-    return write_shop(Shop("s", items=items), folder, overwrite=True)
-
-
-def titles_of(n: int) -> list[str | None]:
-    """Titles, some of them twice, one blank."""
-    return [*(f"lamp {row % (n - 20)}" for row in range(n - 1)), ""]
-
-
-def content(out: Path) -> dict[str, str]:
-    """sha256 of every file that is served, by name, and what the pointer says of the manifest."""
-    version, digest = (out / "CURRENT").read_text().split()
-    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (out / version).iterdir()}
-    return found | {"CURRENT": digest}
-
-
-def leftovers(out: Path) -> list[str]:
-    """What a finished run should not leave."""
-    return [str(path) for path in out.rglob("*") if path.name.startswith((".tmp-", ".run"))]
 
 
 def test_equals_embedding_in_memory(tmp_path: Path):
@@ -118,32 +83,6 @@ def test_no_items_at_all(tmp_path: Path):
     assert load_embeddings(tmp_path / "out").vectors.shape == (0, 16)
 
 
-def damage(file: Path, where: str) -> None:
-    """Change a file of the cache."""
-    raw = bytearray(file.read_bytes())
-    if where == "cut":
-        raw = raw[:-40]
-    else:
-        raw[-5 if where == "keys" else len(raw) // 2] ^= 1
-    file.write_bytes(raw)
-
-
-class Stopped(Exception):
-    """What stops a run in these tests."""
-
-
-def stopping(encoder: Encoder, after: int) -> embed_run.Encode:
-    """Encoding that fails after so many chunks."""
-
-    def encode(chunks: Iterable[Chunk]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        for number, made in enumerate(encode_here(encoder)(chunks)):
-            if number == after:
-                raise Stopped
-            yield made
-
-    return encode
-
-
 @pytest.mark.parametrize("after", [0, 3, 14])
 def test_an_interrupted_run_ends_the_same(tmp_path: Path, after: int):
     shop = make_shop(tmp_path / "shop", titles_of(250))
@@ -170,64 +109,6 @@ def test_only_what_changed_is_encoded(tmp_path: Path):
     assert (report.n_encoded, report.up_to_date) == (2, False)
     kept = np.delete(np.arange(250), [7, 90])
     np.testing.assert_array_equal(load_embeddings(tmp_path / "out").vectors[kept], before[kept])
-
-
-def test_what_is_published_but_damaged_is_made_again(tmp_path: Path):
-    shop = make_shop(tmp_path / "shop", titles_of(60))
-    embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
-    expected = content(tmp_path / "out")
-    version = tmp_path / "out" / (tmp_path / "out" / "CURRENT").read_text().split()[0]
-    damaged = bytearray((version / "vectors-00000.safetensors").read_bytes())
-    damaged[-2] ^= 1
-    (version / "vectors-00000.safetensors").write_bytes(damaged)
-    assert not embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES).up_to_date
-    assert content(tmp_path / "out") == expected
-
-
-@pytest.mark.parametrize("where", ["keys", "vectors", "cut"])
-def test_damage_to_the_cache_while_a_run_sleeps(tmp_path: Path, where: str):
-    shop = make_shop(tmp_path / "shop", titles_of(250))
-    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
-    encoder = BatchEncoder()
-    with pytest.raises(Stopped):
-        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
-    for file in sorted((tmp_path / "out" / "cache").rglob("*.safetensors"))[2:4]:
-        damage(file, where)
-    rest = BatchEncoder()
-    embed_shop(shop, tmp_path / "out", rest, config=SIZES)
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-    assert len(rest.seen) == 231 - 3 * 16
-
-
-@pytest.mark.parametrize("where", ["keys", "vectors", "cut"])
-def test_damage_to_the_cache_of_the_night_before(tmp_path: Path, where: str):
-    titles = titles_of(250)
-    embed_shop(make_shop(tmp_path / "shop", titles), tmp_path / "out", HashEncoder(dim=16), config=SIZES)
-    for file in (tmp_path / "out" / "cache").rglob("*.safetensors"):
-        damage(file, where)
-    titles[7] = "desk"
-    report = embed_shop(make_shop(tmp_path / "shop", titles), tmp_path / "out", HashEncoder(dim=16), config=SIZES)
-    assert report.n_encoded >= 231
-    np.testing.assert_array_equal(
-        load_embeddings(tmp_path / "out").vectors, HashEncoder(dim=16).encode([title or "" for title in titles])
-    )
-
-
-@pytest.mark.parametrize("name", ["plan.json", "rows.keys", "texts.utf8", "ids-00001.parquet", "done"])
-def test_damage_to_the_plan(tmp_path: Path, name: str):
-    """A damaged plan is made again: right vectors, and nothing that was encoded is lost."""
-    shop = make_shop(tmp_path / "shop", titles_of(250))
-    encoder = BatchEncoder()
-    with pytest.raises(Stopped):
-        embed_shop(shop, tmp_path / "out", encoder, config=SIZES, encode=stopping(encoder, 5))
-    file = tmp_path / "out" / ".run" / name
-    file.write_bytes(file.read_bytes()[:-7])
-    rest = BatchEncoder()
-    embed_shop(shop, tmp_path / "out", rest, config=SIZES)
-    made = load_embeddings(tmp_path / "out").vectors
-    titles = pq.read_table(shop / "items.parquet").to_pandas()
-    np.testing.assert_allclose(made, HashEncoder(dim=16).encode(item_texts(titles)), atol=1e-4)
-    assert len(rest.seen) == 231 - 5 * 16 + (16 if name == "done" else 0)
 
 
 @pytest.mark.parametrize("change", ["items", "template", "encoder", "sizes"])
@@ -262,28 +143,6 @@ def test_one_run_at_a_time(tmp_path: Path):
     embed_shop(shop, tmp_path / "out", BatchEncoder())
 
 
-@pytest.mark.parametrize("where", ["plan", "cache", "shards"])
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str):
-    shop = make_shop(tmp_path / "shop", titles_of(250))
-    embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
-    with monkeypatch.context() as patched:
-
-        def full(*_: object, **__: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        module, name = {
-            "plan": (embed_plan, "write_whole"),
-            "cache": (embed_cache, "write_whole"),
-            "shards": (embed_shards, "write_tensor"),
-        }[where]
-        patched.setattr(module, name, full)
-        with pytest.raises((ArtefactError, EncoderError), match=r"No space left.*make room|No space left.*free space"):
-            embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
-    embed_shop(shop, tmp_path / "out", BatchEncoder(), config=SIZES)
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-    assert not leftovers(tmp_path / "out")
-
-
 def test_errors_say_what_to_do(tmp_path: Path):
     shop = make_shop(tmp_path / "shop", titles_of(50))
     with pytest.raises(ShopError, match="shop that has items"):
@@ -312,30 +171,6 @@ def test_what_is_no_vector_is_refused(tmp_path: Path, bad: str):
     with pytest.raises(EncoderError, match="finite vectors of 16"):
         embed_shop(make_shop(tmp_path / "shop", titles_of(50)), tmp_path / "out", BatchEncoder(), encode=encode)
     assert not list((tmp_path / "out").rglob("*.safetensors"))
-
-
-def test_the_older_cache_stays_readable(tmp_path: Path):
-    """Files of key and vector records, as written before: 16 bytes of hash, then float32, named by their sha256."""
-    encoder = HashEncoder(dim=16)
-    texts = [f"lamp {row}" for row in range(20)]
-    keys = [hashlib.blake2b(f"item\0{text}".encode(), digest_size=16).digest() for text in texts]
-    raw = b"".join(
-        key + vector.astype("<f4").tobytes() for key, vector in zip(keys, encoder.encode(texts), strict=True)
-    )
-    folder = tmp_path / encoder.stamp.digest
-    folder.mkdir()
-    (folder / f"{hashlib.sha256(raw).hexdigest()[:32]}.vectors").write_bytes(raw)
-    again = BatchEncoder()
-    np.testing.assert_array_equal(
-        embed_texts([*texts[::-1], "", None], again, tmp_path)[:20], encoder.encode(texts[::-1])
-    )
-    assert again.seen == [""]
-    report = embed_shop(make_shop(tmp_path / "shop", texts), tmp_path / "out", again, cache_dir=tmp_path)
-    assert report.n_encoded == 0
-    np.testing.assert_array_equal(load_embeddings(tmp_path / "out").vectors, encoder.encode(texts))
-    (folder / f"{hashlib.sha256(raw).hexdigest()[:32]}.vectors").write_bytes(raw[:-4])
-    embed_texts(texts, again, tmp_path)
-    assert len(again.seen) == 21
 
 
 def test_an_encoder_that_takes_many_chunks(tmp_path: Path):
@@ -373,7 +208,7 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_embed_run import SIZES, BatchEncoder
+from tests.profiling.embed_helpers import SIZES, BatchEncoder
 from tasteprint.profiling.embed_run import embed_shop
 embed_shop(Path({shop!r}), Path({out!r}), BatchEncoder(pause_s=0.01), config=SIZES)
 """
@@ -383,7 +218,7 @@ def test_killed_at_any_point(tmp_path: Path):
     """kill -9 at random moments, again and again, until a run gets through: the same bytes."""
     shop = make_shop(tmp_path / "shop", titles_of(600))
     embed_shop(shop, tmp_path / "whole", BatchEncoder(), config=SIZES)
-    code = CHILD.format(here=str(Path(__file__).parent), shop=str(shop), out=str(tmp_path / "out"))
+    code = CHILD.format(here=str(Path(__file__).parents[2]), shop=str(shop), out=str(tmp_path / "out"))
     rng = random.Random(0)
     kills = 0
     for _ in range(4):
