@@ -25,7 +25,8 @@ from .fidelity import BARS, Fidelity, check_fidelity, fidelity, held_out_texts
 from .templates import TemplateConfig, item_texts
 from .texts import TextKind, clean_texts
 
-_PREPARED = "prepared"
+PREPARED = "prepared"
+"""Folder of prepared networks inside a vector cache."""
 _CALIBRATED = 256
 
 
@@ -79,7 +80,7 @@ def ready_encoder(
     """
     if config.precision == "fp32" and config.runtime in ("auto", "torch"):
         return ReadyEncoder(open_encoder(config), EncoderOpener(config), None)
-    folder = Path(config.prepared or Path(cache_dir) / _PREPARED)
+    folder = Path(config.prepared or Path(cache_dir) / PREPARED)
     reference = open_encoder(config.model_copy(update={"precision": "fp32", "runtime": "torch", "prepared": None}))
     tell("Reading a sample", 0, 0)
     n_texts = max(bars.n_texts for bars in BARS.values())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..profiling.log import Requests
+from ..profiling.log import KINDS, EventLog, Requests
 from .histories import history_matrix, step_of_event
 from .popularity import DAY_S, fit_popular
 from .scorer import TrainingSet
@@ -95,3 +95,21 @@ def fit_repeat(
     rate = (times - owners + config.shrinkage * overall) / np.maximum(times + config.shrinkage, 1e-9)
     factor = rate / overall if overall > 0 else np.ones_like(rate)
     return RepeatModel(config.half_life_days * DAY_S, factor.astype(np.float32))
+
+
+def repeat_share(log: EventLog) -> float:
+    """Share of the purchases that repeat an earlier item of their user; 1 for an empty log.
+
+    Where nothing is purchased reviews are looked at, then what is owned, then everything: looking at an item before
+    buying it is no repeat. Returned lines do not count.
+    """
+    kept = log
+    for kind in ("purchase", "review", "own"):
+        taken = (log.kind == KINDS.index(kind)) & ~(log.quantity < 0)
+        if taken.any():
+            kept = log.select(taken)
+            break
+    if not len(kept):
+        return 1.0
+    distinct = len(np.unique(np.stack([kept.user(), kept.item]), axis=1).T)
+    return 1.0 - distinct / len(kept)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .profiling.encoder import EncoderConfig
 from .profiling.errors import ConfigError
 from .profiling.intent import IntentConfig
+from .profiling.query_cache import QueryCacheConfig
 from .profiling.templates import TemplateConfig
 from .profiling.yardsticks import ProfileConfig
 from .retrieval.recommender import RecommenderConfig
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     intent: IntentConfig = IntentConfig()
     profile: ProfileConfig = ProfileConfig()
     recommender: RecommenderConfig = RecommenderConfig()
+    query_cache: QueryCacheConfig = QueryCacheConfig()
 
 
 @dataclass(frozen=True)

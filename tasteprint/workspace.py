@@ -21,16 +21,20 @@ from pydantic import ValidationError
 from .config import Settings
 from .evaluation.harness import Options, make_split
 from .evaluation.pipeline import Learned, TasteprintConfig, default_weights, learn
-from .profiling.artefact import Artefact, read_artefact, write_artefact
+from .profiling.artefact import Artefact, check_stamp, read_artefact, write_artefact
+from .profiling.embed_fidelity import PREPARED, ready_encoder
 from .profiling.embeddings import embed_items
 from .profiling.encoder import Encoder, open_encoder
 from .profiling.errors import ArtefactError, ShopError, WorkspaceError
 from .profiling.intent import IntentConfig, IntentModel, fit_intent, intent_from_state
-from .profiling.log import KINDS, EventLog, event_log
+from .profiling.log import EventLog, event_log
+from .profiling.query_cache import cached_queries
 from .profiling.shop import Shop, read_shop
+from .profiling.stamp import EncoderStamp
 from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
 from .retrieval.recommender import DEFAULT_NEWCOMER_WEIGHTS, RecommenderConfig, fit_recommender
+from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, log_from_arrays, recommender_from_state, recommender_state, within
 
@@ -114,7 +118,14 @@ def build_workspace(
     shop = read_shop(shop_path)
     if shop.items is None or not len(shop.items):
         raise ShopError(f"shop {shop_path} has no items; a workspace needs a catalogue")
-    encoder = open_encoder(settings.encoder)
+    prepared = ready_encoder(
+        settings.encoder,
+        shop_path / "items.parquet",
+        path / "cache",
+        settings.template,
+        tell=lambda what, done, of, counts=None: tell(what, done, of),
+    )
+    encoder = prepared.encoder
     embeddings = embed_items(
         shop.items, encoder, settings.template, path / "cache", progress=lambda n, of: tell("Embedding items", n, of)
     )
@@ -152,6 +163,7 @@ def build_workspace(
         "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
         "validation_single": {name: round(value, 4) for name, value in learned.single.items()},
         "encoder": str(embeddings.stamp),
+        "fidelity": None if prepared.fidelity is None else prepared.fidelity.to_dict(),
     }
     tell("Publishing", 0, 0)
     arrays, meta = recommender_state(model)
@@ -201,7 +213,7 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
         raise WorkspaceError(
             f"workspace {path} was built by another version; build it again: tasteprint build"
         ) from error
-    encoder = open_encoder(settings.encoder)
+    encoder = cached_queries(_encoder_of(settings, held.stamp, path), settings.query_cache)
     items, arrays = held.tables["items"], {name.replace("__", "."): array for name, array in held.arrays.items()}
     log = log_from_arrays(
         within(arrays, "log."), held.tables["shoppers"]["user_id"].to_numpy(object), items["item_id"].to_numpy(object)
@@ -221,24 +233,6 @@ def shop_yardsticks(opened: Workspace, shop: Shop) -> Yardsticks:
     """
     vectors = opened.engine.recommender.space.items["taste"]
     return fit_yardsticks(shop, vectors, config=opened.settings.profile, rng=np.random.default_rng(0))
-
-
-def repeat_share(log: EventLog) -> float:
-    """Share of the purchases that repeat an earlier item of their user; 1 for an empty log.
-
-    Where nothing is purchased reviews are looked at, then what is owned, then everything: looking at an item before
-    buying it is no repeat. Returned lines do not count.
-    """
-    kept = log
-    for kind in ("purchase", "review", "own"):
-        taken = (log.kind == KINDS.index(kind)) & ~(log.quantity < 0)
-        if taken.any():
-            kept = log.select(taken)
-            break
-    if not len(kept):
-        return 1.0
-    distinct = len(np.unique(np.stack([kept.user(), kept.item]), axis=1).T)
-    return 1.0 - distinct / len(kept)
 
 
 def _learn(
@@ -282,6 +276,23 @@ def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:
         return config
     facets = config.facets.model_copy(update={"currency": shop.meta.get("currency")})
     return config.model_copy(update={"facets": facets})
+
+
+def _encoder_of(settings: Settings, stamp: EncoderStamp | None, path: Path) -> Encoder:
+    """The very encoder a workspace was built with, which on another machine ``auto`` might not be.
+
+    Raises:
+        ArtefactError: what the settings open has another stamp by now.
+        EncoderError: it is not here any more.
+    """
+    config = settings.encoder
+    if stamp is not None and stamp.runtime:
+        kept = config.prepared or str(path / "cache" / PREPARED)
+        config = config.model_copy(update={"prepared": kept, "precision": stamp.precision, "runtime": stamp.runtime})
+    encoder = open_encoder(config)
+    if stamp is not None:
+        check_stamp(f"workspace {path}", encoder.stamp.with_template(settings.template.text), stamp)
+    return encoder
 
 
 def _log(shop: Shop) -> EventLog:

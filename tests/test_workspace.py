@@ -13,13 +13,17 @@ import pytest
 from tasteprint import workspace as workspace_module
 from tasteprint.config import load_settings
 from tasteprint.evaluation.pipeline import Learned
+from tasteprint.profiling import embed_fidelity
 from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError, WorkspaceError
+from tasteprint.profiling.fidelity import FidelityConfig
 from tasteprint.profiling.log import event_log
 from tasteprint.profiling.shop import Shop, read_shop, write_shop
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.engine import make_engine
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, PERSONAL_PARTS, SEARCH_PARTS
-from tasteprint.workspace import build_workspace, open_workspace, repeat_share
+from tasteprint.retrieval.repeats import repeat_share
+from tasteprint.workspace import build_workspace, open_workspace
+from tests.small_bert import save_small_bert
 
 HASH = load_settings(sets=["encoder.name=hash:64"], environ={}).settings
 
@@ -290,3 +294,43 @@ def test_repeat_share_by_hand() -> None:
 
 def test_about_is_json(tiny_workspace: Path) -> None:
     assert json.loads(json.dumps(open_workspace(tiny_workspace).about)) == open_workspace(tiny_workspace).about
+
+
+WORDS = ("green", "tea", "garden", "hose", "running", "shoes", "kettle", "lamp", "wool", "blanket")
+
+
+def test_a_workspace_in_int8_is_calibrated_once_and_moves_with_its_network(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    lenient = FidelityConfig(min_cosine=0.5, min_overlap=0.1, min_overlap_ties=0.1)  # these weights are noise
+    monkeypatch.setitem(embed_fidelity.BARS, "int8", lenient)  # type: ignore[arg-type]
+    write_shop(tiny_shop(), tmp_path / "shop")
+    name = save_small_bert(tmp_path / "bert", WORDS)
+    sets = [f"encoder.name={name}", "encoder.precision=int8", "encoder.runtime=onnx"]
+    built = build_workspace(tmp_path / "shop", tmp_path / "work", load_settings(sets=sets, environ={}).settings)
+    assert built.about["fidelity"]["cosine_mean"] > 0.5
+    opened = open_workspace(tmp_path / "work")
+    assert (opened.encoder.stamp.precision, opened.encoder.stamp.runtime) == ("int8", "onnx")
+    found = opened.engine.search("green tea", now_s=opened.last_s + 1, k=3).to_json()
+    moved = open_workspace((tmp_path / "work").rename(tmp_path / "elsewhere"))
+    assert moved.engine.search("green tea", now_s=opened.last_s + 1, k=3).to_json() == found
+
+
+def test_a_workspace_whose_encoder_is_another_one_by_now_is_refused(tmp_path: Path, quick: None) -> None:
+    write_shop(tiny_shop(), tmp_path / "shop")
+    name = save_small_bert(tmp_path / "bert", WORDS)
+    settings = load_settings(sets=[f"encoder.name={name}"], environ={}).settings
+    build_workspace(tmp_path / "shop", tmp_path / "work", settings)
+    assert open_workspace(tmp_path / "work").engine.search("tea", now_s=1.0).items
+    save_small_bert(tmp_path / "bert", WORDS, seed=1)
+    with pytest.raises(ArtefactError, match="weights"):
+        open_workspace(tmp_path / "work")
+
+
+def test_repeated_queries_are_encoded_once(tiny_workspace: Path) -> None:
+    opened = open_workspace(tiny_workspace)
+    first, second = (opened.engine.search("green tea", now_s=opened.last_s + 1, k=3).to_json() for _ in range(2))
+    assert first == second
+    assert opened.encoder.count().hits >= 1  # type: ignore[attr-defined]

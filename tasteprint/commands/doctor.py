@@ -19,7 +19,7 @@ _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "cf": (("implicit", "implicit"),),
     "excel": (("openpyxl", "openpyxl"),),
     "rank": (("lightgbm", "lightgbm"),),
-    "fast": (("openvino", "openvino"), ("onnxruntime", "onnxruntime")),
+    "fast": (("openvino", "openvino"), ("onnxruntime", "onnxruntime"), ("onnx", "onnx")),
     "serve": (("fastapi", "fastapi"), ("uvicorn", "uvicorn")),
     "scale": (("ray", "ray"), ("redis", "redis"), ("pymilvus", "pymilvus")),
     "privacy": (("opacus", "opacus"),),
@@ -49,7 +49,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
       tasteprint doctor --json
     """
-    findings = [_python(), *map(_required, _REQUIRED), _faiss(), _accelerator(), *map(_extra, _EXTRAS)]
+    findings = [_python(), *map(_required, _REQUIRED), _faiss(), _accelerator(), _engine(), *map(_extra, _EXTRAS)]
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
@@ -99,6 +99,15 @@ def _accelerator() -> Finding:
         return Finding("accelerator", True, False, torch.cuda.get_device_name(0))
     threads = torch.get_num_threads()
     return Finding("accelerator", False, False, f"none; the CPU is used with {threads} threads")
+
+
+def _engine() -> Finding:
+    """What precision = auto would run on here, and which engines there are."""
+    if find_spec("torch") is None:
+        return Finding("encoder engine", False, False, "torch is not installed")
+    from ..profiling.runtimes.choose import explain
+
+    return Finding("encoder engine", True, False, "; ".join(explain()[:2]))
 
 
 def _extra(extra: str) -> Finding:
