@@ -100,6 +100,6 @@ def _identity(template: TemplateConfig, rows: NDArray[np.uint8], keys: NDArray[n
     code = hashlib.sha256()
     for module in (schema, templates, texts):
         code.update(Path(str(module.__file__)).read_bytes())
-    content = hashlib.sha256(rows.tobytes())
-    content.update(keys.tobytes())
+    content = hashlib.sha256(np.ascontiguousarray(rows).data)
+    content.update(np.ascontiguousarray(keys).data)
     return {"template": template.text, "code": code.hexdigest(), "content": content.hexdigest()}

@@ -175,12 +175,19 @@ class _Run:
             "cache": str(self.cache.folder.resolve()),
             "config": self.config.model_dump(),
         }
-        folder, memo = self.out / _RUN, open_memo(self.out, self.template)
+        folder = self.out / _RUN
         encoded, resumed = 0, None
         for attempt in range(_ATTEMPTS):
             try:
                 plan = open_plan(folder, settings, self.cache, self.config) or make_plan(
-                    items, folder, settings, self.cache, self.template, self.config, memo, self.tell
+                    items,
+                    folder,
+                    settings,
+                    self.cache,
+                    self.template,
+                    self.config,
+                    open_memo(self.out, self.template),
+                    self.tell,
                 )
                 done = _Done(plan, self.cache)
                 resumed = done.n_texts if resumed is None else resumed
@@ -196,6 +203,7 @@ class _Run:
         report = EmbedReport(
             digest, self.stamp, plan.n_items, len(plan.rows.keys), encoded, resumed or 0, n_shards, False
         )
+        del plan, done  # their arrays are as large as those that follow
         with suppress(OSError):  # it would save time, no more
             save_memo(self.out, self.template, *row_keys(folder))
         shutil.rmtree(folder, ignore_errors=True)
