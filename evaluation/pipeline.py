@@ -138,8 +138,9 @@ def learn(
     history = np.flatnonzero(sample.requests.stop > sample.requests.start)
     with_history = sample if sample.requests.texts or not len(history) else sample.take(history)
     found = gather(model, with_history, n=config.candidates)
-    weights, ndcg = choose_weights(found)
-    single = {name: found.objective(np.eye(len(found.parts))[p]) for p, name in enumerate(found.parts)}
+    weights, _ = choose_weights(found)
+    ndcg = found.ndcg([weights[name] for name in found.parts])
+    single = {name: found.ndcg(np.eye(len(found.parts))[p]) for p, name in enumerate(found.parts)}
     return Learned(settings, weights, ndcg, single, _newcomer_weights(model, sample, n=config.candidates))
 
 
@@ -201,7 +202,7 @@ def _single(scorer: Scorer, sample: Split) -> float:
         gain = _gain(sample, rows, requests.log.n_items)
         allowed = _allowed(sample, requests, rows)
         batches.append(candidates({"only": scorer.scores(requests)}, gain, ideal[rows], allowed=allowed, n=10))
-    return merge_candidates(batches).objective([1.0])
+    return merge_candidates(batches).ndcg([1.0])
 
 
 def _window(ties: Ties) -> int:

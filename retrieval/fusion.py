@@ -20,6 +20,8 @@ from ..profiling.blocks import PART_BLOCK
 Float = NDArray[np.float32]
 FAR = 4.0
 """Standard deviations that a block's score of a strong match lies out."""
+CUTS: tuple[int, ...] = (10, 100)
+"""Depths at which weights have to do well: the first page, and what later stages choose from."""
 WEIGHT_STEPS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 
 
@@ -81,7 +83,7 @@ class Candidates:
         values: scaled part scores, (n_parts, n_requests, n_candidates)
         gain: gain of each candidate, 0 where irrelevant, (n_requests, n_candidates)
         allowed: false for padding and for items that may not be shown, (n_requests, n_candidates)
-        ideal: best possible DCG of each request over the whole catalogue, (n_requests,)
+        ideal: best possible DCG@10 of each request over the whole catalogue, (n_requests,)
     """
 
     parts: tuple[str, ...]
@@ -90,19 +92,26 @@ class Candidates:
     allowed: NDArray[np.bool_]
     ideal: Float
 
-    def objective(self, weights: Sequence[float], *, k: int = 10) -> float:
-        """Mean NDCG@k of the candidates ordered by the weighted sum of the parts."""
-        return self.reached(np.tensordot(np.asarray(weights, dtype=np.float32), self.values, axes=1), k=k)
+    def ndcg(self, weights: Sequence[float]) -> float:
+        """Mean NDCG@10 of the candidates ordered by the weighted sum of the parts."""
+        return self.reached(self.fused(weights), cuts=(10,))
 
-    def reached(self, fused: Float, *, k: int = 10) -> float:
-        """Mean NDCG@k of the candidates ordered by ``fused``, (n_requests, n_candidates)."""
+    def fused(self, weights: Sequence[float]) -> Float:
+        """The weighted sum of the parts, (n_requests, n_candidates)."""
+        return np.tensordot(np.asarray(weights, dtype=np.float32), self.values, axes=1)
+
+    def reached(self, fused: Float, *, cuts: Sequence[int] = CUTS) -> float:
+        """DCG over the best possible DCG@10 of the candidates ordered by ``fused``, mean over requests and ``cuts``.
+
+        ``fused`` is (n_requests, n_candidates); at the cut 10 this is NDCG@10.
+        """
         fused = np.where(self.allowed, fused, -np.inf)
-        k = min(k, fused.shape[1])
+        k = min(max(cuts), fused.shape[1])
         top = np.argpartition(-fused, k - 1, axis=1)[:, :k]
         top = np.take_along_axis(top, np.argsort(-np.take_along_axis(fused, top, 1), axis=1, kind="stable"), 1)
         gain = np.where(np.take_along_axis(self.allowed, top, 1), np.take_along_axis(self.gain, top, 1), 0.0)
-        dcg = (gain / np.log2(np.arange(2, k + 2))).sum(axis=1)
-        return float(np.mean(dcg / np.maximum(self.ideal, 1e-12)))
+        dcg = np.cumsum(gain / np.log2(np.arange(2, k + 2)), axis=1)[:, [min(cut, k) - 1 for cut in cuts]]
+        return float(np.mean(dcg / np.maximum(self.ideal, 1e-12)[:, None]))
 
 
 def merge_candidates(batches: Sequence[Candidates]) -> Candidates:
@@ -161,20 +170,20 @@ def candidates(
 def choose_weights(
     sample: Candidates, *, start: Mapping[str, float] | None = None, rounds: int = 4, least_gain: float = 1e-5
 ) -> tuple[dict[str, float], float]:
-    """Coordinate ascent on mean NDCG@10: each weight in turn is scaled, or dropped, until nothing helps.
+    """Coordinate ascent on `Candidates.reached`: each weight in turn is scaled, or dropped, until nothing helps.
 
     Without ``start`` it begins with the best single part and lets the others join. Weights are >= 0.
 
     Returns:
-        weight of each part, and the NDCG@10 they reach on the sample
+        weight of each part, and what they reach on the sample
     """
     n_parts = len(sample.parts)
     if start is None:
-        single = [sample.objective(np.eye(n_parts)[part]) for part in range(n_parts)]
+        single = [sample.reached(sample.values[part]) for part in range(n_parts)]
         weights = np.eye(n_parts)[int(np.argmax(single))]
     else:
         weights = np.array([start.get(name, 0.0) for name in sample.parts])
-    best = sample.objective(weights)
+    best = sample.reached(sample.fused(weights))
     for _ in range(rounds):
         before = best
         for part in range(n_parts):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from tasteprint.evaluation.metrics import ideal_dcg, look_up, ndcg, relevance
 from tasteprint.retrieval.fusion import (
     FAR,
+    Candidates,
     candidates,
     choose_weights,
     inverse_scale,
@@ -64,7 +67,7 @@ def test_the_objective_is_ndcg_of_the_whole_catalogue(weights: tuple[float, ...]
     fused = sum(w * p / p.std(axis=1, keepdims=True) for w, p in zip(weights, parts.values(), strict=True))
     ranked = np.argsort(-fused, axis=1)[:, :10]
     expected = ndcg(look_up(ranked, np.ones_like(ranked, dtype=bool), truth), truth, 10).mean()
-    assert found.objective(weights) == pytest.approx(float(expected), abs=1e-6)
+    assert found.ndcg(weights) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_forbidden_items_are_never_counted() -> None:
@@ -74,7 +77,7 @@ def test_forbidden_items_are_never_counted() -> None:
     fused = np.where(allowed, parts["a"], -np.inf)
     ranked = np.argsort(-fused, axis=1)[:, :10]
     expected = ndcg(look_up(ranked, np.take_along_axis(allowed, ranked, 1), truth), truth, 10).mean()
-    assert found.objective([1.0, 0.0, 0.0]) == pytest.approx(float(expected), abs=1e-6)
+    assert found.ndcg([1.0, 0.0, 0.0]) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_padding_never_takes_a_rank() -> None:
@@ -82,7 +85,7 @@ def test_padding_never_takes_a_rank() -> None:
     allowed = np.array([[False, False, True], [True, True, True]])
     gain = np.array([[0, 0, 1], [1, 0, 0]], dtype=np.float32)
     found = candidates({"a": scores}, gain, np.ones(2, np.float32), allowed=allowed, n=3)
-    assert found.objective([1.0]) == 1.0
+    assert found.ndcg([1.0]) == 1.0
 
 
 def test_merged_batches_are_the_whole() -> None:
@@ -94,15 +97,29 @@ def test_merged_batches_are_the_whole() -> None:
     ]
     whole, merged = candidates(parts, gain, ideal, n=15), merge_candidates(batches)
     for weights in ([1, 0, 0], [0.3, 1, 0.1]):
-        assert merged.objective(weights) == pytest.approx(whole.objective(weights), abs=1e-7)
+        assert merged.ndcg(weights) == pytest.approx(whole.ndcg(weights), abs=1e-7)
 
 
 def test_few_candidates_are_no_trouble() -> None:
     gain = np.array([[1.0, 0.0]], dtype=np.float32)
     found = candidates({"a": np.array([[0.0, 1.0]], dtype=np.float32)}, gain, np.ones(1, np.float32), n=150)
-    assert found.objective([1.0]) == pytest.approx(1 / np.log2(3))
+    assert found.ndcg([1.0]) == pytest.approx(1 / np.log2(3))
     nothing = candidates({"a": gain}, gain, np.ones(1, np.float32), allowed=np.zeros((1, 2), bool))
-    assert nothing.objective([1.0]) == 0.0
+    assert nothing.ndcg([1.0]) == 0.0
+
+
+def worth(found: Candidates, weights: Sequence[float]) -> float:
+    return found.reached(found.fused(weights))
+
+
+def test_deep_lists_count_as_much_as_the_first_page() -> None:
+    parts, gain, truth = problem()
+    ideal = ideal_dcg(truth, 10).astype(np.float32)
+    found = candidates(parts, gain, ideal, n=60)
+    ranked = np.argsort(-found.fused([1.0, 0.5, 0.0]), axis=1)
+    ordered = np.take_along_axis(found.gain, ranked, axis=1) / np.log2(np.arange(2, ranked.shape[1] + 2))
+    by_hand = (ordered[:, :10].sum(axis=1) + ordered[:, :100].sum(axis=1)) / 2 / ideal
+    assert worth(found, [1.0, 0.5, 0.0]) == pytest.approx(by_hand.mean(), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -110,8 +127,8 @@ def test_planted_weights_are_found(seed: int) -> None:
     parts, gain, truth = problem(200, seed=seed)
     found = candidates(parts, gain, ideal_dcg(truth, 10).astype(np.float32), n=60)
     weights, reached = choose_weights(found)
-    assert reached == pytest.approx(found.objective(list(weights.values())), abs=1e-6)
-    assert reached > found.objective([2.0, 1.0, 0.0]) - 0.02
+    assert reached == pytest.approx(worth(found, list(weights.values())), abs=1e-6)
+    assert reached > worth(found, [2.0, 1.0, 0.0]) - 0.02
     assert 1.2 < weights["a"] / weights["b"] < 3.4
     assert weights["noise"] <= 0.1 * weights["a"]
 
@@ -126,7 +143,7 @@ def test_chosen_weights_are_never_worse_than_the_best_part_or_the_start(seed: in
     ideal = ideal_dcg(relevance(request, item, 20), 10).astype(np.float32)
     found = candidates(parts, gain, ideal, n=40)
     weights, reached = choose_weights(found)
-    assert reached >= max(found.objective(one) for one in np.eye(4))
+    assert reached >= max(worth(found, one) for one in np.eye(4))
     assert min(weights.values()) >= 0
     start = {"p0": 1.0, "p3": 0.5}
-    assert choose_weights(found, start=start)[1] >= found.objective([1.0, 0.0, 0.0, 0.5])
+    assert choose_weights(found, start=start)[1] >= worth(found, [1.0, 0.0, 0.0, 0.5])
