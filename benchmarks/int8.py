@@ -2,7 +2,7 @@
 
 python benchmarks/int8.py CACHE SHOP [SHOP ...]
 
-Calibrates in a folder of its own, so that an older network is never measured; the bars of `fidelity` are shown, not applied.
+Calibrates in a folder of its own, so that an older network is never measured. The bars are shown, not applied.
 """
 
 from __future__ import annotations
