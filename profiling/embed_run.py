@@ -105,7 +105,7 @@ def embed_shop(
     cache = VectorCache(Path(cache_dir or out / "cache") / encoder.stamp.digest, encoder.dim)
     run = _Run(
         out, cache, encoder.stamp.with_template(template.text), template, config, encode or encode_here(encoder),
-        fidelity, tell or _silent,
+        fidelity, tell or _silent, lambda: int(getattr(encoder, "n_tokens", 0)),
     )  # fmt: skip
     try:
         items = file.open("rb")
@@ -160,6 +160,7 @@ class _Run:
     encode: Encode
     fidelity: Mapping[str, Any] | None
     tell: Tell
+    n_tokens: Callable[[], int]
 
     def go(self, items: BufferedReader) -> EmbedReport:
         """Plan, encode, publish; again from what is sound where a file of the cache turns out damaged."""
@@ -222,7 +223,7 @@ class _Run:
 
     def _encode(self, plan: Plan, done: _Done) -> Iterator[int]:
         """Encode the chunks that are not done; gives how many texts each had. Files are written beside the encoding."""
-        before, total = done.n_texts, len(plan.missing)
+        before, total, tokens_before = done.n_texts, len(plan.missing), self.n_tokens()
         counts = {"texts": 0, "characters": 0}
         sizes: dict[int, int] = {}
         todo = [number for number in range(plan.n_chunks) if number not in done.files]
@@ -237,6 +238,8 @@ class _Run:
             n_texts = len(plan.chunk_rows(number))
             counts["texts"] += n_texts
             counts["characters"] += sizes.pop(number)
+            if tokens := self.n_tokens() - tokens_before:  # none where the encoder does not count, or works elsewhere
+                counts["tokens"] = tokens
             self.tell("Encoding texts", before + counts["texts"], total, counts)
             return n_texts
 

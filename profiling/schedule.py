@@ -43,12 +43,18 @@ class _Batch:
 
 
 def encode_lists(
-    runtime: Runtime, lists: Iterable[Sequence[str]], *, dim: int, batch_tokens: int, window: int = WINDOW
+    runtime: Runtime,
+    lists: Iterable[Sequence[str]],
+    *,
+    dim: int,
+    batch_tokens: int,
+    window: int = WINDOW,
+    count: Callable[[int], None] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Unit vectors (n, dim) of each list of texts, in their order, the same as if it were the only one.
 
     Later lists are read, tokenised and begun while earlier ones are computed; a batch holds ``batch_tokens`` at most,
-    or one text.
+    or one text. ``count`` is told the tokens of every batch that is done.
     """
 
     def work(batch: _Batch) -> tuple[_Batch, NDArray[np.float32] | None]:
@@ -62,6 +68,8 @@ def encode_lists(
                 vectors = np.empty((batch.n, dim), dtype=np.float32)
             if found is not None:
                 vectors[batch.rows] = found
+                if count is not None:
+                    count(sum(map(len, batch.tokens)))
             if batch.last:
                 yield vectors
     finally:

@@ -75,6 +75,7 @@ class TransformerEncoder:
             )
         self._device, self._threads, self._batch_tokens, self._prepared = device, threads, batch_tokens, prepared
         self.dim = self.checkpoint.dim
+        self.n_tokens = 0  # encoded so far in batches; progress displays read it
         self.stamp = EncoderStamp(
             weights=weights,
             tokenizer=tokenizer_digest(self.checkpoint.encoder),
@@ -132,7 +133,9 @@ class TransformerEncoder:
         for texts in lists:
             if texts:
                 budget = self._batch_tokens or self._runtime.batch_tokens
-                yield from encode_lists(self._runtime, chain([texts], lists), dim=self.dim, batch_tokens=budget)
+                yield from encode_lists(
+                    self._runtime, chain([texts], lists), dim=self.dim, batch_tokens=budget, count=self._count
+                )
             else:
                 yield np.zeros((0, self.dim), dtype=np.float32)
 
@@ -142,6 +145,9 @@ class TransformerEncoder:
         if not text:
             return np.zeros((1, self.dim), dtype=np.float32)
         return self._runtime.vectors(self._runtime.tokens([self._prompt("query") + text]))
+
+    def _count(self, n_tokens: int) -> None:
+        self.n_tokens += n_tokens
 
     def _prompt(self, kind: TextKind) -> str:
         """What goes before a text of that kind."""

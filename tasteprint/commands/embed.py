@@ -137,7 +137,8 @@ def _words(out: Path, report: EmbedReport, run: Mapping[str, float], dim: int) -
     size = f"{report.n_items:,} items, {dim} dimensions, shards: {report.n_shards}"
     if report.up_to_date:
         return f"{out}: up to date, nothing to do; {size}"
-    rate = f" at {run['texts_per_s']:,.0f} texts/s" if report.n_encoded else ""
+    tokens = f" and {run['tokens_per_s']:,.0f} tokens/s" if run["tokens_per_s"] else ""
+    rate = f" at {run['texts_per_s']:,.0f} texts/s{tokens}" if report.n_encoded else ""
     before = f", {report.n_resumed:,} by the run that was interrupted" if report.n_resumed else ""
     return f"{out}: {report.n_encoded:,} texts encoded{rate}{before}; {size}"
 
@@ -147,14 +148,17 @@ class _Timed:
 
     def __init__(self, say: Say) -> None:
         self._say, self._first_s, self._last_s = say, 0.0, 0.0
+        self._tokens = 0
 
     def __call__(self, what: str, done: int, total: int, counts: Mapping[str, int] | None = None) -> None:
         if counts is not None:
             self._last_s = time.monotonic()
             self._first_s = self._first_s or self._last_s
+            self._tokens = counts.get("tokens", 0)
         self._say(what, done, total, counts)
 
     def figures(self, n_texts: int) -> dict[str, float]:
-        """Seconds of encoding and texts a second, the loading of the model included."""
+        """Seconds of encoding, texts and tokens a second, the loading of the model included; 0 where not known."""
         took_s = self._last_s - self._first_s
-        return {"encode_s": round(took_s, 3), "texts_per_s": round(n_texts / took_s, 1) if took_s and n_texts else 0.0}
+        rates = {"texts_per_s": n_texts, "tokens_per_s": self._tokens}
+        return {"encode_s": round(took_s, 3)} | {n: round(c / took_s, 1) if took_s else 0.0 for n, c in rates.items()}

@@ -106,3 +106,12 @@ def test_order_is_kept_whoever_finishes_first():
         return number
 
     assert list(ordered(slow_first, range(20), workers=2)) == list(range(20))
+
+
+def test_tokens_are_counted_batch_by_batch() -> None:
+    told: list[int] = []
+    lists = [["ab", "c"], [], ["defg"]]
+    list(encode_lists(Engine(2), iter(lists), dim=3, batch_tokens=4, count=told.append))
+    tokens = Engine(1).tokens(["ab", "c", "defg"])
+    assert sum(told) == sum(map(len, tokens))
+    assert len(told) >= 2
