@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 from record import record
 
+from tasteprint.profiling.encoder import open_encoder
 from tasteprint.workspace import open_workspace
 
 
@@ -21,7 +23,8 @@ def main() -> None:
     opened = open_workspace(sys.argv[1])
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     rng = np.random.default_rng(0)
-    engine, encoder = opened.engine, opened.encoder
+    encoder = open_encoder(opened.settings.encoder)  # without the cache of queries: every query is a new one here
+    engine = replace(opened.engine, recommender=replace(opened.engine.recommender, encoder=encoder))
     users = rng.choice(engine.log.user_ids, n).tolist()
     titles = opened.items["title"].sample(n, random_state=0).tolist()
     queries = [" ".join(str(title).lower().split()[:2]) for title in titles]
