@@ -72,7 +72,7 @@ def source_state(source: Scorer) -> tuple[Arrays, Meta]:
     if isinstance(source, PopularModel):
         return {"item_score": source.item_score}, {"type": "popular"}
     if isinstance(source, AlikeModel):
-        values = {name: list(lifts) for name, lifts in source.log_lift.items()}
+        values = [[name, list(lifts)] for name, lifts in source.log_lift.items()]  # JSON objects lose their order
         stacked = [np.stack(list(lifts.values())) for lifts in source.log_lift.values()]
         arrays = {f"lift.{place}": lifts for place, lifts in enumerate(stacked)}
         return {"item_score": source.popular.item_score} | arrays, {"type": "alike", "values": values}
@@ -103,7 +103,7 @@ def source_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     if kind == "alike":
         lifts = {
             name: dict(zip(values, arrays[f"lift.{place}"], strict=True))
-            for place, (name, values) in enumerate(meta["values"].items())
+            for place, (name, values) in enumerate(meta["values"])
         }
         return AlikeModel(PopularModel(arrays["item_score"]), lifts)
     if kind == "own":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tasteprint.profiling.shrinkage import ratio_strength
 from tasteprint.retrieval.alike import AlikeModel, fit_alike
 from tasteprint.retrieval.popularity import PopularModel, fit_popular
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.state import source_from_state, source_state
 
 N_USERS, N_ITEMS = 300, 20
 
@@ -81,6 +83,18 @@ def test_lifts_of_several_attributes_multiply_and_unknown_ones_change_nothing(pl
     known = ({"age": "60+", "town": "York"}, {"age": "7", "shoe": "9"}, {"town": "York"})
     found = model.scores(Requests(log, nothing, nothing, np.full(3, 2e9), attributes=known))
     np.testing.assert_allclose(found, [[4.0, 3.0], [4.0, 1.0], [2.0, 3.0]], rtol=1e-6)
+
+
+def test_state_round_trip(planted: TrainingSet) -> None:
+    lift = {"town": {"York": [0.5, 0.1], "Bath": [0.2, 0.3], "Hull": [0.0, 0.4]}, "age": {"60+": [0.1, 0.2]}}
+    named = {k: {v: np.array(a, dtype=np.float32) for v, a in values.items()} for k, values in lift.items()}
+    model = AlikeModel(PopularModel(np.array([4.0, 1.0], dtype=np.float32)), named)
+    arrays, meta = source_state(model)
+    again = source_from_state(arrays, json.loads(json.dumps(meta, sort_keys=True)))
+    assert isinstance(again, AlikeModel)
+    assert {k: list(v) for k, v in again.log_lift.items()} == {k: list(v) for k, v in named.items()}
+    for known in ({"town": "Hull"}, {"town": "York", "age": "60+"}):
+        np.testing.assert_array_equal(again.lift(known), model.lift(known))
 
 
 def test_plain_popularity_where_attributes_may_not_be_used_or_are_not_there(planted: TrainingSet) -> None:
