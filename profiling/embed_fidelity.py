@@ -21,13 +21,14 @@ from .embed_rows import as_items, read_batches
 from .embeddings import embed_texts
 from .encoder import Encoder, EncoderConfig, open_encoder, prepare_encoder
 from .errors import EncoderError, ShopError
-from .fidelity import BARS, Fidelity, check_fidelity, fidelity, held_out_texts
+from .fidelity import BARS, Fidelity, FidelityConfig, check_fidelity, fidelity, held_out_texts, misses
 from .templates import TemplateConfig, item_texts
 from .texts import TextKind, clean_texts
 
 PREPARED = "prepared"
 """Folder of prepared networks inside a vector cache."""
 _CALIBRATED = 256
+_FP32_MAPS = (3, 6)  # what is tried where int8 alone misses its bars
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class ReadyEncoder:
         encoder: opened
         opener: opens it elsewhere; a prepared network has to be in a folder that is seen there too
         fidelity: how near it is to fp32, None where it is that itself
+        fp32_maps: linear maps that this call had to leave in fp32 for int8 to clear its bars
     """
 
     encoder: Encoder
     opener: EncoderOpener
     fidelity: Fidelity | None
+    fp32_maps: int = 0
 
 
 def ready_encoder(
@@ -87,19 +90,44 @@ def ready_encoder(
     texts, others = sample_of_items(items, template or TemplateConfig(), n_texts, _CALIBRATED)
     tell("Opening the encoder", 0, 0)
     encoder = _prepared(config, folder, others)
-    kept = {"prepared": str(folder.resolve()), "precision": encoder.stamp.precision}
-    opener = EncoderOpener(config.model_copy(update=kept | {"runtime": encoder.stamp.runtime or "torch"}))
     if encoder.stamp == reference.stamp or len(texts) < 2:
-        return ReadyEncoder(encoder, opener, None)
+        return ReadyEncoder(encoder, _opener(config, folder, encoder), None)
     bars = BARS[encoder.stamp.precision]
-    tell("Comparing with fp32", 0, 0)
     sample = held_out_texts(texts, others, bars.n_texts)
-    measured = fidelity(_Cached(reference, cache_dir), _Cached(encoder, cache_dir), sample, bars)
+    measured = _measured(reference, encoder, sample, bars, cache_dir, tell)
+    left = 0
+    for maps in _FP32_MAPS if encoder.stamp.calibration else ():
+        if not misses(measured, bars):
+            break
+        tell(f"Calibrating with {maps} maps in fp32", 0, 0)
+        left, encoder = maps, _mixed(config, folder, others, maps)
+        measured = _measured(reference, encoder, sample, bars, cache_dir, tell)
     about = f"encoder {encoder.stamp}" + (
         f" (to calibrate it anew, remove {folder})" if encoder.stamp.calibration else ""
     )
     check_fidelity(measured, bars, encoder=about)
-    return ReadyEncoder(encoder, opener, measured)
+    return ReadyEncoder(encoder, _opener(config, folder, encoder), measured, left)
+
+
+def _opener(config: EncoderConfig, folder: Path, encoder: Encoder) -> EncoderOpener:
+    """Opens this very encoder again."""
+    kept = {"prepared": str(folder.resolve()), "precision": encoder.stamp.precision}
+    return EncoderOpener(config.model_copy(update=kept | {"runtime": encoder.stamp.runtime or "torch"}))
+
+
+def _measured(
+    reference: Encoder, encoder: Encoder, sample: Sequence[str], bars: FidelityConfig, cache_dir: str | Path, tell: Tell
+) -> Fidelity:
+    """How near an encoder is to fp32 on some texts; their vectors are kept."""
+    tell("Comparing with fp32", 0, 0)
+    return fidelity(_Cached(reference, cache_dir), _Cached(encoder, cache_dir), sample, bars)
+
+
+def _mixed(config: EncoderConfig, folder: Path, texts: Sequence[str], maps: int) -> Encoder:
+    """int8 with some maps in fp32."""
+    from .runtimes.quantise import QuantiseConfig
+
+    return prepare_encoder(config, texts, folder, quantise=QuantiseConfig(fp32_maps=maps))
 
 
 def sample_of_items(

@@ -127,19 +127,24 @@ def compare_vectors(
     )
 
 
-def check_fidelity(measured: Fidelity, config: FidelityConfig, *, encoder: object = "encoder") -> None:
-    """Refuse an encoder that strays too far.
-
-    Raises:
-        EncoderError: a measure is below its bar; the message has all figures and all bars.
-    """
+def misses(measured: Fidelity, config: FidelityConfig) -> list[str]:
+    """The measures that are below their bars, in words; empty where all bars are cleared."""
     bars = {
         "mean cosine": (measured.cosine_mean, config.min_cosine),
         f"top-{measured.k} overlap": (measured.overlap, config.min_overlap),
         f"top-{measured.k} overlap with ties": (measured.overlap_ties, config.min_overlap_ties),
     }
     # NaN compares as False both ways, and must not pass
-    missed = [f"{name} must be at least {bar:g}, got {got:.5f}" for name, (got, bar) in bars.items() if not got >= bar]
+    return [f"{name} must be at least {bar:g}, got {got:.5f}" for name, (got, bar) in bars.items() if not got >= bar]
+
+
+def check_fidelity(measured: Fidelity, config: FidelityConfig, *, encoder: object = "encoder") -> None:
+    """Refuse an encoder that strays too far.
+
+    Raises:
+        EncoderError: a measure is below its bar; the message has all figures and all bars.
+    """
+    missed = misses(measured, config)
     if missed:
         raise EncoderError(
             f"{encoder} strays too far from fp32: {'; '.join(missed)} (measured: {measured}); "

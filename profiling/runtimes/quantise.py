@@ -11,6 +11,8 @@ calibration texts:
    ones (Frantar et al., 2023, GPTQ, algorithm 1).
 4. The mean error that is left goes into the bias.
 
+Where that is not near enough, the maps that int8 changes most can stay in fp32.
+
 Weights have 7 bits, not 8: processors without VNNI add pairs of 8-bit products in 16 bits and would saturate. So one
 quantised model gives the same result on every processor; step 3 wins back what the bit costs. Attention's own products,
 normalisation and pooling stay in floating point: they are a few percent of the work.
@@ -53,6 +55,9 @@ class QuantiseConfig(BaseModel):
         default=(1.0, 0.9), min_length=1, description="shares of the input's range tried for each linear map"
     )
     search_rows: int = Field(default=384, ge=16, description="tokens on which they are tried")
+    fp32_maps: int = Field(
+        default=0, ge=0, description="linear maps left in fp32, those that int8 changes most; slower, nearer to fp32"
+    )
     damping: float = Field(default=0.01, gt=0, le=1, description="share of the mean added to the Hessian's diagonal")
 
 
@@ -100,10 +105,16 @@ def quantise(graph: Graph, tokens: Sequence[list[int]], config: QuantiseConfig |
         for text in _within(tokens, config.max_tokens):
             hidden.append(graph.embed(torch.tensor([text])))
             biases.append(graph.bias(torch.ones(1, len(text))))
+        changed: list[tuple[float, nn.Module, str, nn.Linear]] = []
         for layer in graph.layers:
             inputs, hidden = _through(layer, hidden, biases)
             for name in LINEARS:  # one layer at a time: the inputs of all would not fit
-                setattr(layer, name, _quantised(getattr(layer, name), inputs[name], config))
+                exact = getattr(layer, name)
+                made = _quantised(exact, inputs[name], config)
+                changed.append((_relative_error(exact, made, inputs[name]), layer, name, exact))
+                setattr(layer, name, made)
+        for _, layer, name, exact in sorted(changed, key=lambda one: -one[0])[: config.fp32_maps]:
+            setattr(layer, name, exact)
 
 
 def _within(tokens: Sequence[list[int]], most: int) -> list[list[int]]:
@@ -137,6 +148,12 @@ def _quantised(linear: nn.Linear, inputs: torch.Tensor, config: QuantiseConfig) 
     weight = _compensated(weight, scale, rounded.T @ rounded / len(rounded), config)
     error = functional.linear(rounded, weight) - functional.linear(inputs, linear.weight)
     return QuantLinear(how, weight, scale, linear.bias - error.mean(dim=0))
+
+
+def _relative_error(exact: nn.Linear, made: QuantLinear, inputs: torch.Tensor) -> float:
+    """Mean squared error of a map's outputs over their mean square."""
+    truth = exact(inputs)
+    return float((made(inputs) - truth).square().mean() / truth.square().mean().clamp(min=_TINY))
 
 
 def _searched(linear: nn.Linear, inputs: torch.Tensor, config: QuantiseConfig) -> _Inputs:

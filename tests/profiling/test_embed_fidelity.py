@@ -96,6 +96,29 @@ def test_the_gate(bert: str, monkeypatch: pytest.MonkeyPatch, ready: Callable[..
         ready(int8(bert))
 
 
+def test_maps_stay_in_fp32_where_int8_alone_misses_a_bar(
+    bert: str, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = int8(bert)
+
+    def made(bars: FidelityConfig, name: str) -> ReadyEncoder:
+        monkeypatch.setitem(embed_fidelity.BARS, "int8", bars)  # type: ignore[arg-type]
+        return ready_encoder(config, shop / "items.parquet", tmp_path / name, tell=_silent)
+
+    alone = made(LENIENT, "alone")
+    assert alone.fidelity is not None
+    assert alone.fp32_maps == 0
+    above = 0.75 * alone.fidelity.cosine_mean + 0.25  # a quarter of the way to 1
+    mixed = made(LENIENT.model_copy(update={"min_cosine": above}), "mixed")
+    assert mixed.fidelity is not None
+    assert mixed.fp32_maps in (3, 6)
+    assert mixed.fidelity.cosine_mean >= above > alone.fidelity.cosine_mean
+    assert mixed.encoder.stamp != alone.encoder.stamp
+    again = made(LENIENT.model_copy(update={"min_cosine": above}), "mixed")  # what was kept clears the bar at once
+    assert again.fp32_maps == 0
+    assert again.encoder.stamp == mixed.encoder.stamp
+
+
 def test_the_sample_stays(shop: Path, tmp_path: Path):
     template = TemplateConfig()
     low, high = sample_of_items(shop / "items.parquet", template, 100, 40, batch=64)
