@@ -128,12 +128,11 @@ def _habits(profile: Profile) -> str:
         when.append(f"on {h.weekday}s")
     if h.hour_concentration >= 0.5:
         when.append(f"around {round(h.hour) % 24}:00")
-    where = [f"{what} {name}" for what, name in (("place", h.place), ("on", h.device), ("through", h.scene)) if name]
-    if not when and not where:
-        return ""
-    return f"Usually comes {' '.join(when)}{' (' if when else ''}{', '.join(where)}{')' if when else ''}.".replace(
-        " ()", ""
-    )
+    named = (("place", h.place), ("on", h.device), ("through", h.scene))
+    where = ", ".join(f"{what} {name}" for what, name in named if name)
+    if when:
+        return f"Usually comes {' '.join(when)}{f' ({where})' if where else ''}."
+    return f"Usually: {where}." if where else ""
 
 
 def _opinions(profile: Profile) -> str:

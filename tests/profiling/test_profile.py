@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from tasteprint.profiling.describe import listed
 from tasteprint.profiling.errors import ShopError
-from tasteprint.profiling.habits import habits
+from tasteprint.profiling.habits import Habits, habits
 from tasteprint.profiling.interest_set import UNTIMED, InterestConfig, interest_set
 from tasteprint.profiling.profile import Profile, iso_time, tidy_number
 from tasteprint.profiling.profile_build import build_profile
@@ -180,3 +181,26 @@ def test_small_helpers():
 def test_config_is_strict():
     with pytest.raises(ValueError, match="extra"):
         ProfileConfig(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("habits", "said"),
+    [
+        (
+            Habits(visits=9, weekday="Friday", hour=20.6, hour_concentration=0.9, place="north"),
+            "Usually comes on Fridays around 21:00 (place north).",
+        ),
+        (Habits(visits=9, weekday="Friday", weekday_share=0.5), "Usually comes on Fridays."),
+        (Habits(visits=9, place="north", scene="mail"), "Usually: place north, through mail."),
+    ],
+)
+def test_habits_in_words(built, habits: Habits, said: str):
+    _, yardsticks, at_s, by_user = built
+    profile = replace(build_profile("u003", by_user["u003"], yardsticks, at_s=at_s), habits=habits)
+    assert [line for line in profile.describe() if "sually" in line] == [said]
+
+
+def test_no_habit_is_not_told(built):
+    _, yardsticks, at_s, by_user = built
+    profile = build_profile("u003", by_user["u003"], yardsticks, at_s=at_s)
+    assert not any("Usually" in line for line in replace(profile, habits=Habits(visits=2)).describe())
