@@ -32,7 +32,7 @@ from tasteprint.profiling.bert import BertNetwork
 from tasteprint.profiling.checkpoint import DEFAULT_ENCODER, checkpoint_folder
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.peak import NetworkSize, best_of, measure_peaks, network_size
-from tasteprint.profiling.schedule import encode_texts
+from tasteprint.profiling.schedule import encode_lists
 from tasteprint.profiling.timing import paired_ratios, spread, time_rounds
 from tasteprint.profiling.transformer import TransformerEncoder
 
@@ -176,7 +176,8 @@ def measure(case: Case, texts: list[str], rounds: int, device: str) -> str:
 
 def packed(ready: Tokenised, texts: Sequence[str], dim: int, batch_tokens: int) -> NDArray[np.float32]:
     """Vectors of texts whose tokens are known, (n, dim)."""
-    return encode_texts(ready, texts, dim=dim, batch_tokens=batch_tokens)
+    (vectors,) = encode_lists(ready, [texts], dim=dim, batch_tokens=batch_tokens)
+    return vectors
 
 
 def theirs(folder: Path, device: str, dtype: torch.dtype) -> Any:

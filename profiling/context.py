@@ -220,7 +220,8 @@ def context_vectors(axes: ContextAxes, at_s: NDArray[np.float64], where: Context
 def contexts_of(context: Context) -> Contexts:
     """One request's circumstances as a batch of one."""
     offset = None if context.utc_offset_s is None else [context.utc_offset_s]
-    return contexts(scene=[context.scene], device=[context.device], place=[context.place], utc_offset_s=offset)
+    names = [None if name is None else [name] for name in (context.scene, context.device, context.place)]
+    return contexts(scene=names[0], device=names[1], place=names[2], utc_offset_s=offset)
 
 
 def item_contexts(

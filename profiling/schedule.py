@@ -76,14 +76,6 @@ def encode_lists(
         runtime.end_workers()
 
 
-def encode_texts(
-    runtime: Runtime, texts: Sequence[str], *, dim: int, batch_tokens: int, window: int = WINDOW
-) -> NDArray[np.float32]:
-    """Unit vectors of one list of texts, (n, dim); see `encode_lists`."""
-    (vectors,) = encode_lists(runtime, [texts], dim=dim, batch_tokens=batch_tokens, window=window)
-    return vectors
-
-
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Positions in batches, longest first, so that rows x longest is at most ``batch_tokens`` (one row at least).
 

@@ -7,7 +7,6 @@ offsets folded into one table. Importing this module imports torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -123,8 +122,3 @@ def _today(name: str, family: Family) -> str:
     for prefix in family.prefixes:
         name = name.removeprefix(prefix)
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-
-
-def linear_names(weights: Weights) -> Iterator[tuple[int, str]]:
-    """Layer and name of every linear map, in the order they are applied."""
-    return ((layer, name) for layer in range(len(weights.layers)) for name in LINEARS)

@@ -6,7 +6,7 @@ with filters and reasons, is `engine`'s work and uses the same parts and weights
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -130,22 +130,21 @@ class Recommender:
         asked = bool(requests.texts)
         known, new = (self.request_weights(has_text=asked, newcomer=newcomer) for newcomer in (False, True))
         newcomer = requests.stop == requests.start
-        for name, part in self.part_scores(requests):
-            weight = np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)).astype(np.float32)[:, None]
-            if not weight.any():
-                continue
+        weights = {name: np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)) for name in PARTS}
+        for name, part in self.part_scores(requests, [name for name in PARTS if weights[name].any()]):
+            weight = weights[name].astype(np.float32)[:, None]
             if self.fusion == "reciprocal_rank":
                 total += weight * reciprocal_rank(part)
             else:
                 total += part * (weight * inverse_scale(name, part, asked=asked)[:, None])
         return total
 
-    def part_scores(self, requests: Requests) -> Iterator[tuple[str, Float]]:
-        """Raw scores of every part that has a weight, one after the other, each (n_requests, n_items)."""
+    def part_scores(self, requests: Requests, parts: Sequence[str] | None = None) -> Iterator[tuple[str, Float]]:
+        """Raw scores of the named parts, all that have a weight if None, one by one, each (n_requests, n_items)."""
+        if parts is None:
+            parts = [name for name in PARTS if self.weights.get(name) or self.newcomer_weights.get(name)]
         vectors = self.shopper_vectors(requests)
-        for name in PARTS:
-            if not (self.weights.get(name) or self.newcomer_weights.get(name)):
-                continue
+        for name in parts:
             if name in self.sources:
                 yield name, self.sources[name].scores(requests)
             elif name in vectors:
