@@ -1,0 +1,118 @@
+"""Training pairs from what a shop has: one source a kind of evidence, all in the form of `examples.Examples`.
+
+Covers the dict of sources, which of them a shop can feed, and judgements. Pairs from behaviour are in
+`behaviour_pairs`, from the catalogue alone in `catalogue_pairs`; who may be trained on with whom is `splits`' and
+`leaks`' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation.gains import grade_gain
+from ..profiling.errors import ConfigError, ShopError
+from ..profiling.shop import Shop
+from ..profiling.templates import TemplateConfig, item_texts, query_text
+from ..profiling.texts import TextKind
+from .examples import Examples, link, merge
+from .pairs_config import CatalogueConfig, PairsConfig
+
+__all__ = ["PAIR_SOURCES", "CatalogueConfig", "PairSource", "PairsConfig", "available", "shop_examples"]
+
+Build = Callable[[Shop, PairsConfig, Sequence[str], np.random.Generator], Examples]
+"""(shop, config, text of each item row, rng) -> examples, not yet grouped."""
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """One kind of evidence.
+
+    Attributes:
+        build: makes the examples
+        anchor, document: what the two sides are to an encoder
+        needs: what a shop must have, in words
+        has: whether a shop has it
+    """
+
+    build: Build
+    anchor: TextKind
+    document: TextKind
+    needs: str
+    has: Callable[[Shop, PairsConfig], bool]
+
+
+def shop_examples(
+    shop: Shop, config: PairsConfig | None = None, *, template: TemplateConfig | None = None, rng: np.random.Generator
+) -> Examples:
+    """All examples the chosen sources make of a shop, near-duplicate anchors in one group.
+
+    Args:
+        shop: tables; items at least
+        config: which sources, which judgements, until when
+        template: how an item becomes a text
+        rng: what is random in making pseudo-queries and sampling
+
+    Raises:
+        ConfigError: an unknown source, or one the shop has nothing for.
+        ShopError: the shop has nothing to learn from, or a table names an item that is not in the catalogue.
+    """
+    config = PairsConfig() if config is None else config
+    names = available(shop, config) if config.sources == "auto" else config.sources
+    for name in names:
+        if name not in PAIR_SOURCES:
+            raise ConfigError(f"sources must be among {', '.join(PAIR_SOURCES)}, got {name!r}")
+        if not PAIR_SOURCES[name].has(shop, config):
+            raise ConfigError(
+                f"sources: {name!r} needs {PAIR_SOURCES[name].needs}, which shop {shop.name!r} lacks; "
+                f"it has data for {', '.join(available(shop, config)) or 'none'}"
+            )
+    if not names:
+        raise ShopError(f"shop {shop.name!r} has nothing to learn from; it needs items, judgements or events")
+    texts = item_texts(shop.table("items"), template)
+    return merge([PAIR_SOURCES[name].build(shop, config, texts, rng) for name in names])
+
+
+def available(shop: Shop, config: PairsConfig) -> tuple[str, ...]:
+    """The sources a shop has data for, in the order of `PAIR_SOURCES`."""
+    return tuple(name for name, source in PAIR_SOURCES.items() if source.has(shop, config))
+
+
+def judged_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
+    """Judged queries and all their judged items, with the gain of ``shop.json``; grades without gain stay as 0.
+
+    Queries without any gain are left out. Judgements without a split count as test.
+    """
+    table = _judgements(shop, config)
+    item = pd.Index(shop.table("items")["item_id"]).get_indexer(table["item_id"])
+    if (item < 0).any():
+        unknown = table["item_id"].to_numpy(object)[item < 0][0]
+        raise ShopError(f"judgements: item_id {unknown!r} is not in items; add the item or drop its judgements")
+    gain = grade_gain(table["grade"].to_numpy(np.float64), shop.meta.get("grade_gain"))
+    query, queries = pd.factorize(table["query"].map(query_text), sort=True)
+    total = np.bincount(query, weights=gain, minlength=len(queries))
+    keep = total[query] > 0
+    return link(
+        [str(text) for text in queries], texts, (query[keep], item[keep]), gain=gain[keep], weight=None, source="judged"
+    )
+
+
+def _judgements(shop: Shop, config: PairsConfig) -> pd.DataFrame:
+    """The judgements of the split asked for."""
+    table = shop.table("judgements")
+    return table[table["split"].fillna("test") == config.split]
+
+
+PAIR_SOURCES: Mapping[str, PairSource] = {
+    "judged": PairSource(
+        judged_pairs,
+        "query",
+        "item",
+        "judgements of the split asked for",
+        lambda shop, config: shop.judgements is not None and len(_judgements(shop, config)) > 0,
+    ),
+}
+"""Name -> how pairs are made of one kind of evidence."""
