@@ -41,7 +41,7 @@ class Network:
         self.device = pick_device(device)
         self.workers, self.batch_tokens = 1, 65_536 if self.device == "cuda" else 1024
         self._stamp, self._lower = stamp, checkpoint.lower
-        model, self._tokenizer = _load(checkpoint.encoder, stamp.name, DTYPES[stamp.precision])
+        model, self._tokenizer = load_pretrained(checkpoint.encoder, stamp.name, DTYPES[stamp.precision])
         self._model = model.to(self.device)
         self._pad = int(self._tokenizer.pad_token_id or 0)
         self._backend = getattr(self._tokenizer, "backend_tokenizer", None)
@@ -76,7 +76,7 @@ class Network:
             return torch.nn.functional.normalize(pooled).cpu().numpy()
 
 
-def _load(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def load_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Model ready for inference, and its tokenizer."""
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
