@@ -55,7 +55,8 @@ class BertNetwork:
         self.tokens = Tokens(checkpoint, stamp)
         self._weights = read_weights(checkpoint, stamp, device=self.device, dtype=DTYPES[stamp.precision])
         self._heads = self._weights.shape.heads
-        self._varlen = _flash(self._weights.words, self._heads) if self._weights.relative is None else None
+        out = self._weights.layers[0]["out.weight"]  # as wide as all heads, which may be fewer than fill the stream
+        self._varlen = _flash(out, self._heads) if self._weights.relative is None else None
 
     def start_worker(self) -> None:
         """Make the calling thread run its batches on one core; the other workers have the others."""
@@ -199,15 +200,15 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _flash(words: torch.Tensor, heads: int) -> Callable[..., torch.Tensor] | None:
+def _flash(out: torch.Tensor, heads: int) -> Callable[..., torch.Tensor] | None:
     """torch's variable-length attention, None where it is absent or does not take such tensors.
 
     It needs a GPU of compute capability 8 or newer, half precision, and a head width that is a multiple of 8.
     """
-    head = words.shape[1] // heads
-    if words.device.type != "cuda" or words.dtype != torch.bfloat16 or head % 8 or head > _FLASH_HEAD:
+    head = out.shape[1] // heads
+    if out.device.type != "cuda" or out.dtype != torch.bfloat16 or head % 8 or head > _FLASH_HEAD:
         return None
-    if torch.cuda.get_device_capability(words.device) < (8, 0):
+    if torch.cuda.get_device_capability(out.device) < (8, 0):
         return None
     try:
         from torch.nn.attention.varlen import varlen_attn

@@ -57,6 +57,7 @@ class _Layer(nn.Module):
     def __init__(self, weights: dict[str, torch.Tensor], heads: int, eps: float) -> None:
         super().__init__()
         self._heads = heads
+        self._width = weights["out.weight"].shape[1]  # narrower than the stream where heads were taken out
         made = {name: _linear(weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in LINEARS}
         made["qkv"] = _with_scaled_query(made["qkv"], heads)
         self.qkv, self.out, self.up, self.down = (made[name] for name in LINEARS)
@@ -65,12 +66,13 @@ class _Layer(nn.Module):
 
     def forward(self, hidden: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Token vectors (n, length, dim) to the same; ``bias`` is added to the attention scores."""
-        n, length, dim = hidden.shape
-        three = self.qkv(hidden).split(dim, dim=-1)
-        query, key, value = (part.view(n, length, self._heads, dim // self._heads).transpose(1, 2) for part in three)
+        n, length, _ = hidden.shape
+        three = self.qkv(hidden).split(self._width, dim=-1)
+        size = self._width // self._heads
+        query, key, value = (part.view(n, length, self._heads, size).transpose(1, 2) for part in three)
         # written out and not scaled again: the engines see the whole pattern and run it as one
         seen = torch.softmax(query @ key.transpose(2, 3) + bias, dim=-1) @ value  # (n, heads, length, d)
-        attended = self.out(seen.transpose(1, 2).reshape(n, length, dim))
+        attended = self.out(seen.transpose(1, 2).reshape(n, length, self._width))
         hidden = self.norm1(hidden + attended)
         return self.norm2(hidden + self.down(functional.gelu(self.up(hidden))))
 
@@ -84,9 +86,9 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
 
 def _with_scaled_query(qkv: nn.Linear, heads: int) -> nn.Linear:
     """Query, key and value side by side, the query divided by the root of the heads' width as attention wants it."""
-    dim = qkv.weight.shape[1]
-    scale = torch.ones(3 * dim)
-    scale[:dim] = (dim // heads) ** -0.5
+    width = len(qkv.weight) // 3
+    scale = torch.ones(3 * width)
+    scale[:width] = (width // heads) ** -0.5
     return _linear(qkv.weight * scale[:, None], qkv.bias * scale)
 
 
