@@ -39,7 +39,8 @@ _ARRAYS = "arrays.safetensors"
 _LOCK = ".lock"
 
 FileWriter = Callable[[Path], Mapping[str, str]]
-"""Writes and syncs files into the folder it is given; returns each one's sha256 by name."""
+"""Writes files into the folder it is given, in folders of their own if need be; returns the sha256 by name of those it
+has synced itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +225,15 @@ def _write_files(
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
     files = {}
-    for file in sorted(folder.iterdir()):
-        if file.name not in known:
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_dir():
+            sync_folder(file)
+            continue
+        if name not in known:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-        files[file.name] = {"bytes": file.stat().st_size, "sha256": known.get(file.name) or sha256_of(file)}
+        files[name] = {"bytes": file.stat().st_size, "sha256": known.get(name) or sha256_of(file)}
     return files
 
 

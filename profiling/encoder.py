@@ -80,6 +80,9 @@ class EncoderConfig(BaseModel):
         description="installed package with get_model_path(), folder of a checkpoint, hub name, static:FOLDER, or "
         "hash:DIM for tests",
     )
+    adapter: str | None = Field(
+        default=None, min_length=1, description="folder of an adapter trained on that checkpoint; null = none"
+    )
     weights_sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",
@@ -119,13 +122,18 @@ def open_encoder(config: EncoderConfig | None = None) -> Encoder:
     package, then on the model hub.
 
     Raises:
-        EncoderError: nothing of that name can be found or read, or its weights are not the pinned ones.
+        EncoderError: nothing of that name can be found or read, its weights are not the pinned ones, or the adapter is
+            corrupted, does nothing, or is for other weights.
 
     >>> open_encoder(EncoderConfig(name="hash:32")).dim
     32
     """
     config = EncoderConfig() if config is None else config
     hashed = _HASH.fullmatch(config.name)
+    if config.adapter is not None and (hashed or config.name.startswith(STATIC)):
+        raise EncoderError(
+            f"encoder {config.name!r}: adapter must be null for it, got {config.adapter!r}; leave it out"
+        )
     if hashed:
         return _open_hash(config, int(hashed[1] or 64))
     if config.name.startswith(STATIC):
@@ -205,6 +213,7 @@ def _open_transformer(config: EncoderConfig) -> TransformerEncoder:
         max_length=config.max_length,
         precision=precision,
         runtime=runtime,
+        adapter=config.adapter,
         prepared=config.prepared,
         device=config.device,
         batch_tokens=config.batch_tokens,

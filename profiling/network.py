@@ -77,7 +77,11 @@ class Network:
 
 
 def load_pretrained(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Model ready for inference, and its tokenizer."""
+    """A checkpoint's network, frozen and ready for inference, and its tokenizer, as transformers has them.
+
+    Raises:
+        EncoderError: they cannot be read or are not complete.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging

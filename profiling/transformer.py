@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,7 @@ from .stamp import EncoderStamp
 from .texts import TextKind, clean_texts
 
 if TYPE_CHECKING:
+    from .adapters.saved import SavedAdapter
     from .runtimes.base import Runtime
 
 
@@ -41,13 +43,15 @@ class TransformerEncoder:
         max_length: tokens kept of a text, None = what the checkpoint says; never more than it has positions for
         precision: ``fp32``, ``bf16`` or ``int8``
         runtime: a key of `runtimes.choose.RUNTIMES` that has the precision
+        adapter: folder of a saved adapter for these weights (`adapters.saved`), None = none
         prepared: folder of exported networks (`runtimes.prepared`), None = none; int8 needs it
         device: ``auto``, ``cpu`` or ``cuda``
         batch_tokens: tokens in a batch with padding, None = what is fastest for the engine
         threads: CPU threads of torch in this process, None = leave alone
 
     Raises:
-        EncoderError: files are missing or unreadable, the pin does not match, or a module is not covered.
+        EncoderError: files are missing or unreadable, the pin does not match, a module is not covered, or the adapter
+            is corrupted, does nothing, is for other weights or cannot run so.
     """
 
     def __init__(
@@ -59,12 +63,14 @@ class TransformerEncoder:
         max_length: int | None = None,
         precision: str = "fp32",
         runtime: str = "torch",
+        adapter: str | Path | None = None,
         prepared: str | Path | None = None,
         device: str = "auto",
         batch_tokens: int | None = None,
         threads: int | None = None,
     ) -> None:
         name = name or Path(folder).name
+        self._folder = Path(folder)
         self.checkpoint = read_checkpoint(Path(folder))
         weights = weights_digest(self.checkpoint.encoder)
         if weights_sha256 not in (None, weights):
@@ -86,6 +92,9 @@ class TransformerEncoder:
             runtime="" if runtime == "torch" else runtime,
             name=name,
         )
+        self.adapter: SavedAdapter | None = None
+        if adapter is not None:
+            self._adapt(adapter)
         if precision == "int8" and prepared is not None:
             from .runtimes.prepared import published_stamp
 
@@ -128,6 +137,21 @@ class TransformerEncoder:
             vectors[:-1] = found
             yield vectors[at]
 
+    def bare_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts as they are, (n, dim): in one batch, without prompts."""
+        return self._runtime.vectors(self._runtime.tokens(texts))
+
+    def _adapt(self, folder: str | Path) -> None:
+        """Take up a saved adapter: its merged checkpoint, or where there is none, what attaches it to the base."""
+        from .adapters.saved import check_runs, kept_length, open_adapter
+
+        self.adapter = open_adapter(folder, base=self.stamp)
+        check_runs(self.adapter, self.stamp)
+        length = kept_length(self.adapter, self.stamp.max_length, self.checkpoint.positions)
+        self.stamp = replace(self.stamp, adapter=self.adapter.digest, max_length=length)
+        if self.adapter.merged is not None:
+            self.checkpoint = read_checkpoint(self.adapter.merged)
+
     def _vectors_of(self, lists: Iterator[list[str]]) -> Iterator[NDArray[np.float32]]:
         """Vectors of lists of distinct texts; the engine is loaded when a list has one."""
         for texts in lists:
@@ -155,6 +179,20 @@ class TransformerEncoder:
 
     @cached_property
     def _runtime(self) -> Runtime:
+        """The engine, loaded, the golden probes of an adapter encoded and compared."""
+        runtime = self._load()
+        if self.adapter is not None:
+            from .adapters.saved import check_probes
+
+            check_probes(
+                self.adapter,
+                lambda texts: runtime.vectors(runtime.tokens(texts)),
+                precision=self.stamp.precision,
+                max_length=self.stamp.max_length,
+            )
+        return runtime
+
+    def _load(self) -> Runtime:
         """The engine, loaded."""
         if self.stamp.runtime:
             if self.stamp.precision == "int8" and not self.stamp.calibration:
@@ -165,6 +203,10 @@ class TransformerEncoder:
             from .runtimes.prepared import open_runtime
 
             return open_runtime(self.checkpoint, self.stamp, folder=self._prepared, threads=self._threads)
+        if self.adapter is not None and self.adapter.merged is None:
+            from .adapters.running import AdaptedNetwork
+
+            return AdaptedNetwork(self._folder, self.adapter, self.stamp, device=self._device, threads=self._threads)
         if self.checkpoint.shape is not None:
             from .bert import BertNetwork
 

@@ -1,4 +1,4 @@
-"""Bottleneck adapters: small networks put into each layer. Houlsby's two in series, or one parallel to the feed-forward.
+"""Bottleneck adapters: small networks put into each layer, Houlsby's two in series or one beside the feed-forward half.
 
 Both end in zeros, so that they change nothing until they are trained. They cannot be merged into the base's maps.
 """

@@ -125,10 +125,10 @@ ADAPTERS: Mapping[str, AdapterSpec] = {
     "dora": AdapterSpec(_low_rank, True, True, "the same, and the length of each output weight", "Liu et al., 2024"),
     "adalora": AdapterSpec(_low_rank, True, True, "ranks moved to the maps that need them", "Zhang et al., 2023"),
     "ia3": AdapterSpec(_low_rank, True, True, "a factor for each key, value and inner unit", "Liu et al., 2022"),
-    "prefix": AdapterSpec(_virtual, False, False, "keys and values of virtual tokens in each layer", "Li & Liang, 2021"),
-    "prompt": AdapterSpec(_virtual, False, False, "embeddings of virtual tokens before the text", "Lester et al., 2021"),
-    "bottleneck": AdapterSpec(_bottleneck, False, True, "two small networks after each layer's halves", "Houlsby et al., 2019"),
-    "parallel": AdapterSpec(_bottleneck, False, True, "a small network beside each feed-forward one", "He et al., 2022"),
+    "prefix": AdapterSpec(_virtual, False, False, "virtual tokens' keys and values in each layer", "Li & Liang, 2021"),
+    "prompt": AdapterSpec(_virtual, False, False, "virtual tokens before the text", "Lester et al., 2021"),
+    "bottleneck": AdapterSpec(_bottleneck, False, True, "a small network after each half", "Houlsby et al., 2019"),
+    "parallel": AdapterSpec(_bottleneck, False, True, "one beside each feed-forward network", "He et al., 2022"),
     "bitfit": AdapterSpec(_bitfit, True, True, "all biases", "Ben Zaken et al., 2022"),
     "full": AdapterSpec(_full, True, True, "everything", "the reference"),
 }  # fmt: skip
@@ -143,7 +143,7 @@ def attach_adapter(model: TextModel, config: AdapterConfig) -> None:
     """
     if model.adapter is not None:
         raise EncoderError(
-            f"encoder {model.name!r}: the model has a {model.adapter.kind} adapter already; open another one for the next"
+            f"encoder {model.name!r}: the model has a {model.adapter.kind} adapter already; open another model"
         )
     model.requires_grad_(False)
     ADAPTERS[config.kind].attach(model, config)

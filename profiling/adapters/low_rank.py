@@ -65,7 +65,7 @@ def _peft_config(model: TextModel, config: AdapterConfig) -> PeftConfig:
             target_modules=targets,
             init_r=config.first_rank,
             target_r=config.rank,
-            lora_alpha=config.alpha,
+            lora_alpha=config.alpha,  # type: ignore[arg-type]
             lora_dropout=config.dropout,
             total_step=config.total_steps,
             tinit=warm,
@@ -76,7 +76,7 @@ def _peft_config(model: TextModel, config: AdapterConfig) -> PeftConfig:
     return LoraConfig(
         target_modules=targets,
         r=config.rank,
-        lora_alpha=config.alpha,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
         lora_dropout=config.dropout,
         use_dora=config.kind == "dora",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from ..network import load_pretrained
 from ..texts import TextKind
 from .kinds import AdapterConfig, attach_adapter
 
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 _ADAPTED = ("query", "key", "value", "out", "up", "down")
 
 
@@ -31,6 +33,7 @@ class TextModel(nn.Module):
     """A transformer with pooling and, once one is attached, an adapter. Opened by `open_text_model`.
 
     Attributes:
+        folder: where the checkpoint is
         transformer: the network as transformers has it, without its unused pooler
         tokenizer: the checkpoint's own
         checkpoint: what its files say
@@ -45,12 +48,19 @@ class TextModel(nn.Module):
     prompt: nn.Module | None
 
     def __init__(
-        self, transformer: nn.Module, tokenizer: Any, *, checkpoint: Checkpoint, name: str, max_length: int
+        self,
+        transformer: nn.Module,
+        tokenizer: Any,
+        *,
+        folder: Path,
+        checkpoint: Checkpoint,
+        name: str,
+        max_length: int,
     ) -> None:
         super().__init__()
         self.transformer = transformer
         self.tokenizer = tokenizer
-        self.checkpoint, self.name, self.max_length = checkpoint, name, max_length
+        self.folder, self.checkpoint, self.name, self.max_length = folder, checkpoint, name, max_length
         self.family = _family(transformer, name)
         self.dim = checkpoint.dim
         self.adapter: AdapterConfig | None = None
@@ -124,13 +134,15 @@ class TextModel(nn.Module):
             hidden = self._after_prompt(input_ids, mask)
         return functional.normalize(pool(hidden.float(), mask, self.checkpoint.pooling))
 
-    def encode_tokens(self, tokens: Sequence[list[int]], *, batch_tokens: int = 1024) -> torch.Tensor:
+    def encode_tokens(self, tokens: Sequence[list[int]], *, batch_tokens: int | None = None) -> torch.Tensor:
         """Unit vectors of token ids, (n, dim), in their order, differentiable where gradients are on.
 
-        Texts are sorted by length and go through the network ``batch_tokens`` at a time, padding included.
+        Texts are sorted by length and go through the network ``batch_tokens`` at a time, padding included; None = 1,024
+        on a CPU, 16,384 on a GPU.
         """
         order, parts = [], []
-        for rows in batches([len(text) for text in tokens], batch_tokens):
+        budget = batch_tokens or _BATCH_TOKENS[self.device.type]
+        for rows in batches([len(text) for text in tokens], budget):
             ids, mask = padded([tokens[row] for row in rows], self._pad, self.device)
             parts.append(self.forward(ids, mask))
             order.extend(rows)
@@ -178,10 +190,11 @@ def open_text_model(
     """
     if dropout is not None and not 0 <= dropout < 1:
         raise EncoderError(f"dropout must be in [0, 1), got {dropout}; leave it out for the checkpoint's own")
-    checkpoint = read_checkpoint(checkpoint_folder(name))
+    folder = checkpoint_folder(name)
+    checkpoint = read_checkpoint(folder)
     transformer, tokenizer = load_pretrained(checkpoint.encoder, name, torch.float32)
     length = min(max_length or checkpoint.max_length, checkpoint.positions)
-    model = TextModel(transformer, tokenizer, checkpoint=checkpoint, name=name, max_length=length)
+    model = TextModel(transformer, tokenizer, folder=folder, checkpoint=checkpoint, name=name, max_length=length)
     if dropout is not None:
         _set_dropout(transformer, dropout)
     if adapter is None:

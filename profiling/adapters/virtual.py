@@ -55,6 +55,7 @@ class PrefixAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.base, self._maps, self._heads = base, maps, heads
+        self._dropout: Any = base.dropout
         self.keys, self.values = nn.Parameter(keys.clone()), nn.Parameter(values.clone())
 
     def forward(
@@ -64,7 +65,7 @@ class PrefixAttention(nn.Module):
         position_bias: torch.Tensor | None = None,
         output_attentions: bool = False,
         **rest: Any,
-    ) -> tuple[torch.Tensor, ...]:
+    ) -> tuple[torch.Tensor, None]:
         """(n, t, dim) to (n, t, dim) in a tuple, as the base's; the masks are what the base's would get."""
         n, length, dim = hidden_states.shape
         base = self.base
@@ -73,7 +74,7 @@ class PrefixAttention(nn.Module):
         value = torch.cat([self._split(self.values.to(value.dtype).expand(n, -1, -1)), value], dim=2)
         seen = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=self._mask(attention_mask, position_bias, query.dtype),
-            dropout_p=base.dropout.p if self.training else 0.0,
+            dropout_p=self._dropout.p if self.training else 0.0,
         )  # fmt: skip
         found = seen.transpose(1, 2).reshape(n, length, dim)
         return (found if self._maps[3] is None else base.get_submodule(self._maps[3])(found), None)
