@@ -18,6 +18,7 @@ from ..profiling.errors import ConfigError, ShopError
 from ..profiling.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts, query_text
 from ..profiling.texts import TextKind
+from .catalogue_pairs import catalogue_pairs
 from .examples import Examples, link, merge
 from .pairs_config import CatalogueConfig, PairsConfig
 
@@ -113,6 +114,9 @@ PAIR_SOURCES: Mapping[str, PairSource] = {
         "item",
         "judgements of the split asked for",
         lambda shop, config: shop.judgements is not None and len(_judgements(shop, config)) > 0,
+    ),
+    "catalogue": PairSource(
+        catalogue_pairs, "query", "item", "items", lambda shop, config: shop.items is not None and len(shop.items) > 0
     ),
 }
 """Name -> how pairs are made of one kind of evidence."""

@@ -1,0 +1,155 @@
+"""Who stays on one side: groups of near-duplicate texts, and cutting examples by group.
+
+Two texts are near duplicates when they are the same after case, accents, punctuation, word order, plurals and blanks,
+or nearly the same letters with the same numbers; groups are the transitive closure. Splits by time need no function:
+events after the cut are never read (`pairs_config.PairsConfig.until`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..profiling.errors import ConfigError
+from ..profiling.units import stems
+from .examples import Examples, take
+
+SIMILAR = 0.75
+"""Jaccard similarity of letter trigrams from which two texts with the same numbers are near duplicates."""
+
+_ROWS = 20_000
+
+
+def near_duplicates(texts: Sequence[str], *, similar: float = SIMILAR) -> NDArray[np.int32]:
+    """The group of each text, numbered by first member, (n,).
+
+    Prefix filtering keeps it exact and quick: similar sets must share one of their rarest members (Bayardo, Ma and
+    Srikant, 2007, Scaling up all pairs similarity search, section 3).
+
+    >>> near_duplicates(["Desk lamps", "lamp desk", "desklamp", "light bulb 40 w", "light bulb 60 w"]).tolist()
+    [0, 0, 0, 1, 2]
+    """
+    if not 0 < similar <= 1:
+        raise ConfigError(f"similar must be in (0, 1], got {similar}")
+    keys: dict[tuple[str, ...], int] = {}
+    joined: dict[str, int] = {}
+    of, same = [], []
+    for text in texts:
+        words = stems(text)
+        of.append(keys.setdefault(tuple(sorted(words)), len(keys)))
+        same.append((of[-1], joined.setdefault("".join(words), of[-1])))
+    pairs = np.concatenate([np.asarray(same, dtype=np.int64).reshape(-1, 2), _similar(list(keys), similar)])
+    return _numbered(_components(pairs, len(keys))[np.asarray(of, dtype=np.int64)])
+
+
+def grouped(examples: Examples, *, similar: float = SIMILAR) -> Examples:
+    """The examples with near-duplicate anchors in one group, whatever their source."""
+    return replace(examples, group=near_duplicates(examples.anchors, similar=similar))
+
+
+def split_groups(examples: Examples, share: float, *, rng: np.random.Generator) -> tuple[Examples, Examples]:
+    """Cut into a side to learn from and a held-out side of about ``share`` of the anchors, groups kept whole.
+
+    Raises:
+        ConfigError: ``share`` is not in (0, 1), or there are fewer than two groups.
+    """
+    groups, of = np.unique(examples.group, return_inverse=True)
+    if not 0 < share < 1 or len(groups) < 2:
+        raise ConfigError(f"share must be in (0, 1) with two groups or more, got {share} and {len(groups)} groups")
+    order = rng.permutation(len(groups))
+    sizes = np.bincount(of)[order]
+    before = np.cumsum(sizes) - sizes
+    n_held = int(np.clip((before < share * len(examples)).sum(), 1, len(groups) - 1))
+    held = np.isin(of, order[:n_held])
+    return take(examples, np.flatnonzero(~held)), take(examples, np.flatnonzero(held))
+
+
+def without_near(examples: Examples, texts: Sequence[str], *, similar: float = SIMILAR) -> Examples:
+    """The examples without the anchors that are near duplicates of any of these texts."""
+    if not len(texts) or not len(examples):
+        return examples
+    group = near_duplicates([*examples.anchors, *texts], similar=similar)
+    return take(examples, np.flatnonzero(~np.isin(group[: len(examples)], group[len(examples) :])))
+
+
+def _similar(keys: Sequence[tuple[str, ...]], similar: float) -> NDArray[np.int64]:
+    """Pairs of keys with the same numbers whose sets of trigrams are similar, (n_pairs, 2)."""
+    grams, signs = _trigrams(keys)
+    if not grams.nnz:
+        return np.zeros((0, 2), dtype=np.int64)
+    size = np.diff(grams.indptr)
+    prefix = _rarest(grams, np.maximum(size - np.ceil(similar * size - 1e-9).astype(np.int64) + 1, 0))
+    back = prefix.T.tocsr()
+    found = []
+    for start in range(0, grams.shape[0], _ROWS):
+        near = (prefix[start : start + _ROWS] @ back).tocoo()
+        a, b = near.row.astype(np.int64) + start, near.col.astype(np.int64)
+        keep = (a < b) & (signs[a] == signs[b])
+        keep &= np.minimum(size[a], size[b]) >= similar * np.maximum(size[a], size[b]) - 1e-9
+        a, b = a[keep], b[keep]
+        for piece in range(0, len(a), 10 * _ROWS):
+            at = slice(piece, piece + 10 * _ROWS)
+            shared = np.asarray(grams[a[at]].multiply(grams[b[at]]).sum(axis=1)).ravel()
+            alike = shared >= similar * (size[a[at]] + size[b[at]] - shared) - 1e-9
+            found.append(np.column_stack([a[at][alike], b[at][alike]]))
+    return np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
+
+
+def _trigrams(keys: Sequence[tuple[str, ...]]) -> tuple[sparse.csr_array, NDArray[np.int64]]:
+    """Which trigrams of padded words each key has, rare ones in the last columns, and a number for its numbers."""
+    place: dict[str, int] = {}
+    numbers: dict[tuple[str, ...], int] = {}
+    columns, ends, signs = [], [0], []
+    for key in keys:
+        mine = {
+            place.setdefault(word[i : i + 3], len(place)) for w in key for word in [f" {w} "] for i in range(len(w))
+        }
+        columns += sorted(mine)
+        ends.append(len(columns))
+        signs.append(numbers.setdefault(tuple(w for w in key if any(c.isdigit() for c in w)), len(numbers)))
+    index = np.asarray(columns, dtype=np.int64)
+    rank = np.empty(len(place), dtype=np.int64)
+    rank[np.argsort(-np.bincount(index, minlength=len(place)), kind="stable")] = np.arange(len(place))
+    held = sparse.csr_array(
+        (np.ones(len(index), dtype=np.int32), rank[index], np.asarray(ends)), shape=(len(keys), len(place))
+    )
+    held.sort_indices()
+    return held, np.asarray(signs, dtype=np.int64)
+
+
+def _rarest(grams: sparse.csr_array, lengths: NDArray[np.int64]) -> sparse.csr_array:
+    """Only the last so many columns of each row."""
+    size = np.diff(grams.indptr)
+    place = np.arange(grams.nnz) - np.repeat(grams.indptr[:-1], size)
+    keep = place >= np.repeat(size - lengths, size)
+    ends = np.concatenate([[0], np.cumsum(np.minimum(lengths, size))])
+    return sparse.csr_array((grams.data[keep], grams.indices[keep], ends), shape=grams.shape)
+
+
+def _components(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Which connected component each of ``n`` nodes is in, by union-find with path halving."""
+    parent = list(range(n))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for a, b in pairs.tolist():
+        a, b = root(a), root(b)
+        if a != b:
+            parent[max(a, b)] = min(a, b)
+    return np.asarray([root(node) for node in range(n)], dtype=np.int64)
+
+
+def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Labels as 0, 1, 2... in order of first appearance."""
+    _, first, of = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[of]
