@@ -61,8 +61,8 @@ class AdapterConfig(BaseModel):
         """The three phases of adalora have to fit."""
         if self.warm_share + self.fixed_share >= 1:
             raise ValueError("warm_share and fixed_share must stay below 1 together; make one smaller")
-        if self.start_rank is not None and self.start_rank < self.rank:
-            raise ValueError(f"start_rank must be at least rank {self.rank}, got {self.start_rank}; leave it out")
+        if self.start_rank is not None and self.start_rank <= self.rank:
+            raise ValueError(f"start_rank must be above rank {self.rank}, got {self.start_rank}; leave it out")
         return self
 
     @property
@@ -202,6 +202,23 @@ def load_adapter_state(model: TextModel, state: Mapping[str, torch.Tensor]) -> N
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(state[name])
+
+
+def training_state(model: TextModel) -> dict[str, torch.Tensor]:
+    """What a resumed training needs beside `adapter_state` and the optimiser's own: adalora's memory, else nothing."""
+    if model.adapter is None or model.adapter.kind != "adalora":
+        return {}
+    from .low_rank import rank_memory
+
+    return rank_memory(model)
+
+
+def load_training_state(model: TextModel, state: Mapping[str, torch.Tensor]) -> None:
+    """Set what `training_state` gave."""
+    if state:
+        from .low_rank import load_rank_memory
+
+        load_rank_memory(model, state)
 
 
 def _train(model: TextModel, wanted: Callable[[str], bool]) -> None:

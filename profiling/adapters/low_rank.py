@@ -6,14 +6,18 @@ Covers the target maps by family, AdaLoRA's moving ranks and its regulariser. Im
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftConfig, get_peft_model
 
+from ..errors import EncoderError
 from .kinds import AdapterConfig
 from .text_model import TextModel
 
+_MEMORY = ("exp_avg_ipt", "exp_avg_unc")
+_KEPT = "kept."
 _IA3 = ("key", "value", "down")
 
 
@@ -28,9 +32,40 @@ def move_ranks(model: TextModel, step: int) -> None:
     """AdaLoRA's share of an optimiser step: importance is updated, and the least important directions are set to 0.
 
     Source: Zhang et al., 2023, eqs. 8 to 12 and algorithm 1.
+
+    Raises:
+        EncoderError: the gradients were cleared before.
     """
     tuner: Any = model.tuner[0]
+    if any(p.requires_grad and p.grad is None for p in model.parameters()):
+        raise EncoderError(
+            "adapter: adalora reads the gradients, but there are none; call after_step after the optimiser's step and "
+            "before the gradients are cleared"
+        )
     tuner.base_model.update_and_allocate(step)
+
+
+def rank_memory(model: TextModel) -> dict[str, torch.Tensor]:
+    """AdaLoRA's smoothed importances, and which directions it has kept for good, by name."""
+    tuner: Any = model.tuner[0]
+    allocator, kept = tuner.base_model.rankallocator, tuner.peft_config["default"].rank_pattern or {}
+    found = {f"{_KEPT}{name}": torch.tensor(values) for name, values in kept.items()}
+    for what in _MEMORY:
+        found |= {f"{what}.{name}": values.detach().cpu().clone() for name, values in getattr(allocator, what).items()}
+    return found
+
+
+def load_rank_memory(model: TextModel, state: Mapping[str, torch.Tensor]) -> None:
+    """Set what `rank_memory` gave."""
+    tuner: Any = model.tuner[0]
+    allocator, config = tuner.base_model.rankallocator, tuner.peft_config["default"]
+    device = model.device
+    for what in _MEMORY:
+        named = {name.removeprefix(f"{what}."): values for name, values in state.items() if name.startswith(f"{what}.")}
+        setattr(allocator, what, {name: values.to(device) for name, values in named.items()})
+    allocator.ipt = {name: torch.zeros_like(values) for name, values in allocator.exp_avg_ipt.items()}
+    kept = {name.removeprefix(_KEPT): values.tolist() for name, values in state.items() if name.startswith(_KEPT)}
+    config.rank_pattern = kept or None
 
 
 def ranks(model: TextModel) -> dict[str, int]:

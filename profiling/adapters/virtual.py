@@ -67,7 +67,7 @@ class PrefixAttention(nn.Module):
         **rest: Any,
     ) -> tuple[torch.Tensor, None]:
         """(n, t, dim) to (n, t, dim) in a tuple, as the base's; the masks are what the base's would get."""
-        n, length, dim = hidden_states.shape
+        n, length, _ = hidden_states.shape
         base = self.base
         query, key, value = (self._split(base.get_submodule(name)(hidden_states)) for name in self._maps[:3])
         key = torch.cat([self._split(self.keys.to(key.dtype).expand(n, -1, -1)), key], dim=2)  # (n, heads, v + t, d)
@@ -76,7 +76,7 @@ class PrefixAttention(nn.Module):
             query, key, value, attn_mask=self._mask(attention_mask, position_bias, query.dtype),
             dropout_p=self._dropout.p if self.training else 0.0,
         )  # fmt: skip
-        found = seen.transpose(1, 2).reshape(n, length, dim)
+        found = seen.transpose(1, 2).reshape(n, length, -1)
         return (found if self._maps[3] is None else base.get_submodule(self._maps[3])(found), None)
 
     def _split(self, rows: torch.Tensor) -> torch.Tensor:
@@ -98,14 +98,16 @@ def attach_virtual(model: TextModel, config: AdapterConfig) -> None:
         EncoderError: virtual tokens leave no room for texts.
     """
     words = model.transformer.get_input_embeddings().weight  # type: ignore[operator]
-    ids = torch.randint(len(words), (config.n_virtual,))
+    special = set(model.tokenizer.all_special_ids)
+    real = torch.tensor([token for token in range(len(words)) if token not in special])
+    ids = real[torch.randint(len(real), (config.n_virtual,))]
+    room = model.checkpoint.positions - config.n_virtual
+    if room < _FEWEST:
+        raise EncoderError(
+            f"adapter: n_virtual must be at most {model.checkpoint.positions - _FEWEST} for a network with "
+            f"{model.checkpoint.positions} positions, got {config.n_virtual}; take fewer"
+        )
     if config.kind == "prompt":
-        room = model.checkpoint.positions - config.n_virtual
-        if room < _FEWEST:
-            raise EncoderError(
-                f"adapter: n_virtual must be at most {model.checkpoint.positions - _FEWEST} for a network with "
-                f"{model.checkpoint.positions} positions, got {config.n_virtual}; take fewer, or prefix tuning"
-            )
         model.max_length = min(model.max_length, room)
         model.prompt = Prompt(words[ids])
         return
