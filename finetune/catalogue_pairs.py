@@ -7,8 +7,9 @@ anchors, a title against the rest of its item's text, are made here too.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -16,13 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..profiling.catalogue_words import WordIndex, fit_words
 from ..profiling.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts
 from ..profiling.units import stems
 from .examples import Examples, link, merge
 from .pairs_config import CatalogueConfig, PairsConfig
 from .pseudo_queries import Catalogue, Query, draw_query, read_catalogue, slipped
+
+Postings = Mapping[str, NDArray[np.int32]]
+"""Word -> rows of the items that hold it, ascending."""
 
 _REST = TemplateConfig(fields=("category", "description", "attributes"))
 _LEAST_REST = 5  # words an item needs beside its title for a title to be an anchor
@@ -54,7 +57,7 @@ def catalogue_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: 
         if query is not None:
             drawn[query] += 1
             origin.setdefault(query, []).append(item)
-    near, anywhere = _indexes(items)
+    near, anywhere = postings(catalogue.near), postings(catalogue.anywhere)
     short = [query for query in drawn if query.kind != "title"]
     made = _linked(short, drawn, origin, catalogue, (near, anywhere), texts, options, rng)
     long = [query for query in drawn if query.kind == "title"]
@@ -68,14 +71,20 @@ def _evenly(n_items: int, draws: int, rng: np.random.Generator) -> NDArray[np.in
     return rng.permutation(rows)
 
 
-def _indexes(items: pd.DataFrame) -> tuple[WordIndex, WordIndex]:
-    """Words of titles, brands and categories; and words anywhere in an item."""
-    near = item_texts(items, TemplateConfig(fields=("title", "brand", "category"), skip_repeated=False))
-    every = TemplateConfig(max_attributes=1000, max_words=1000, skip_repeated=False)
-    return fit_words(near), fit_words(item_texts(items, every))
+def postings(words: Sequence[Collection[str]]) -> dict[str, NDArray[np.int32]]:
+    """The items that hold each word, ascending.
+
+    >>> {word: rows.tolist() for word, rows in postings([{"lamp"}, {"lamp", "desk"}]).items()}["lamp"]
+    [0, 1]
+    """
+    found: dict[str, array[int]] = {}
+    for item, mine in enumerate(words):
+        for word in mine:
+            found.setdefault(word, array("i")).append(item)
+    return {word: np.frombuffer(rows, dtype=np.int32) for word, rows in found.items()}
 
 
-def _answers(query: Query, catalogue: Catalogue, near: WordIndex, anywhere: WordIndex, mine: Sequence[int]) -> _Answers:
+def _answers(query: Query, catalogue: Catalogue, near: Postings, anywhere: Postings, mine: Sequence[int]) -> _Answers:
     """Who answers a query; the items it was drawn from always do."""
     asked = list(dict.fromkeys(stems(query.text)))
     close, wide = _holding(near, asked), _holding(anywhere, asked)
@@ -89,10 +98,11 @@ def _answers(query: Query, catalogue: Catalogue, near: WordIndex, anywhere: Word
     return _Answers(named, mentions, np.setdiff1d(wide, named, assume_unique=True))
 
 
-def _holding(index: WordIndex, asked: Sequence[str]) -> NDArray[np.int32]:
+def _holding(index: Postings, asked: Sequence[str]) -> NDArray[np.int32]:
     """Items that hold all of these stems, ascending."""
-    lists = sorted((index.holding(word) for word in asked), key=len)
-    found = lists[0] if lists else np.zeros(0, dtype=np.int32)
+    none = np.zeros(0, dtype=np.int32)
+    lists = sorted((index.get(word, none) for word in asked), key=len)
+    found = lists[0] if lists else none
     for more in lists[1:]:
         if not len(found):
             break
@@ -106,7 +116,7 @@ def _linked(
     drawn: Counter[Query],
     origin: dict[Query, list[int]],
     catalogue: Catalogue,
-    indexes: tuple[WordIndex, WordIndex],
+    indexes: tuple[Postings, Postings],
     texts: Sequence[str],
     config: CatalogueConfig,
     rng: np.random.Generator,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from ..profiling.readable import STOP_WORDS
 from ..profiling.relevance import slip
 from ..profiling.templates import readable_attributes
-from ..profiling.units import model_numbers, normalise, sizes, stem, words
+from ..profiling.units import model_numbers, normalise, sizes, stem, stems, words
 from .pairs_config import CatalogueConfig, QueryKind
 from .phrases import QUALITIES, Phrases, mine_phrases, pieces
 
@@ -38,6 +39,8 @@ class Catalogue:
         phrases: product names
         chance: how likely each phrase is typed for an item it names, (n_phrases,)
         rarity: log of items over items that have a stem
+        near: words of title, brand and category of each item
+        anywhere: all words of each item
     """
 
     titles: tuple[str, ...]
@@ -46,6 +49,8 @@ class Catalogue:
     phrases: Phrases
     chance: NDArray[np.float64]
     rarity: Mapping[str, float]
+    near: tuple[frozenset[str], ...]
+    anywhere: tuple[frozenset[str], ...]
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,19 @@ def read_catalogue(items: pd.DataFrame, config: CatalogueConfig) -> Catalogue:
     makers = [brand or next(iter(words(title)), "") for brand, title in zip(brands, titles, strict=True)]
     phrases = mine_phrases(named, [normalise(maker) for maker in makers], least_items=config.least_items)
     values = _values(titles, attributes, config.least_items)
-    held = Counter(word for title in titles for word in {stem(w) for w in words(title)})
+    near = [
+        frozenset(stems(f"{title} {brand} {' '.join(path)}"))
+        for title, brand, path in zip(titles, brands, levels, strict=True)
+    ]
+    told = [
+        f"{text} {' '.join(name + ' ' + ' '.join(said) for name, said in mine.items())}"
+        for text, mine in zip(_texts(items, "description"), attributes, strict=True)
+    ]
+    anywhere = [close | frozenset(stems(text)) for close, text in zip(near, told, strict=True)]
+    held = Counter(word for mine in near for word in mine)
     rarity = {word: float(np.log(len(titles) / n)) for word, n in held.items()}
-    return Catalogue(tuple(titles), tuple(brands), values, phrases, phrase_chance(phrases), rarity)
+    chance = phrase_chance(phrases)
+    return Catalogue(tuple(titles), tuple(brands), values, phrases, chance, rarity, tuple(near), tuple(anywhere))
 
 
 def phrase_chance(phrases: Phrases) -> NDArray[np.float64]:
@@ -184,7 +199,13 @@ def _parted(value: str) -> list[str]:
 
 def _within(part: str, whole: str) -> bool:
     """Whether all of one text's words stand in another."""
-    return {stem(w) for w in words(part)} <= {stem(w) for w in words(whole)}
+    return _stems_of(part) <= _stems_of(whole)
+
+
+@lru_cache(maxsize=65536)
+def _stems_of(text: str) -> frozenset[str]:
+    """The distinct stems of a text."""
+    return frozenset(stems(text))
 
 
 def _texts(items: pd.DataFrame, column: str) -> list[str]:

@@ -82,15 +82,15 @@ def _similar(keys: Sequence[tuple[str, ...]], similar: float) -> NDArray[np.int6
     if not grams.nnz:
         return np.zeros((0, 2), dtype=np.int64)
     size = np.diff(grams.indptr)
-    prefix = _rarest(grams, np.maximum(size - np.ceil(similar * size - 1e-9).astype(np.int64) + 1, 0))
+    prefix = _rarest(grams, np.maximum(size - np.ceil(similar * size - 1e-9).astype(np.int64) + 1, 0), signs)
     back = prefix.T.tocsr()
     found = []
     for start in range(0, grams.shape[0], _ROWS):
         near = (prefix[start : start + _ROWS] @ back).tocoo()
-        a, b = near.row.astype(np.int64) + start, near.col.astype(np.int64)
-        keep = (a < b) & (signs[a] == signs[b])
-        keep &= np.minimum(size[a], size[b]) >= similar * np.maximum(size[a], size[b]) - 1e-9
-        a, b = a[keep], b[keep]
+        upper = near.row + start < near.col
+        a, b = near.row[upper] + start, near.col[upper]
+        keep = np.minimum(size[a], size[b]) >= similar * np.maximum(size[a], size[b]) - 1e-9
+        a, b = a[keep].astype(np.int64), b[keep].astype(np.int64)
         for piece in range(0, len(a), 10 * _ROWS):
             at = slice(piece, piece + 10 * _ROWS)
             shared = np.asarray(grams[a[at]].multiply(grams[b[at]]).sum(axis=1)).ravel()
@@ -121,13 +121,15 @@ def _trigrams(keys: Sequence[tuple[str, ...]]) -> tuple[sparse.csr_array, NDArra
     return held, np.asarray(signs, dtype=np.int64)
 
 
-def _rarest(grams: sparse.csr_array, lengths: NDArray[np.int64]) -> sparse.csr_array:
-    """Only the last so many columns of each row."""
+def _rarest(grams: sparse.csr_array, lengths: NDArray[np.int64], signs: NDArray[np.int64]) -> sparse.csr_array:
+    """Only the last so many columns of each row, columns of rows with different signs kept apart."""
     size = np.diff(grams.indptr)
     place = np.arange(grams.nnz) - np.repeat(grams.indptr[:-1], size)
     keep = place >= np.repeat(size - lengths, size)
     ends = np.concatenate([[0], np.cumsum(np.minimum(lengths, size))])
-    return sparse.csr_array((grams.data[keep], grams.indices[keep], ends), shape=grams.shape)
+    apart = np.repeat(signs, size)[keep] * grams.shape[1] + grams.indices[keep]
+    columns, index = np.unique(apart, return_inverse=True)
+    return sparse.csr_array((grams.data[keep], index.astype(np.int32), ends), shape=(len(size), len(columns)))
 
 
 def _components(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
