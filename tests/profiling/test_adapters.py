@@ -1,4 +1,4 @@
-"""The contract of every kind of adapter: starts where it says, trains alone, round-trips, and has the size it should."""
+"""The contract of every kind of adapter: starts where it says, trains alone, round-trips, and has the right size."""
 
 from __future__ import annotations
 
