@@ -1,6 +1,7 @@
-"""Calibration of class probabilities: does a stated confidence of .8 come true four times in five?
+"""Are scores worth believing: does a stated confidence of .8 come true four times in five, does a low score mean no?
 
-Covers the expected calibration error of the most likely class; it says nothing about the other classes.
+Covers the expected calibration error of the most likely class, which says nothing about the other classes, and the area
+under the ROC curve of a score.
 """
 
 from __future__ import annotations
@@ -35,3 +36,19 @@ def expected_calibration_error(
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(place, weights=confidence - correct, minlength=bins)  # n_b * (confidence - accuracy)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def auroc(inside: NDArray[np.floating], outside: NDArray[np.floating]) -> float:
+    """Probability that a score of ``inside`` exceeds one of ``outside``, ties counting half, in [0, 1].
+
+    Scores (n,) and (m,); Mann and Whitney 1947 over n m. NaN where either is empty.
+
+    >>> auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    if not len(inside) or not len(outside):
+        return float("nan")
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.concatenate([inside, outside]))[: len(inside)]
+    return float((ranks.sum() - len(inside) * (len(inside) + 1) / 2) / (len(inside) * len(outside)))

@@ -5,7 +5,6 @@ Fitted on texts and labels, they answer with a class and its probability. Protoc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.errors import ConfigError
+from ..profiling.head_words import words_of
 
 Vectors = Callable[[Sequence[str]], NDArray[np.float32]]
 """Vectors of texts, (n, d)."""
@@ -30,16 +30,22 @@ LABEL_METHODS: dict[str, str] = {
 
 NEED_VECTORS = frozenset({"prototype", "logreg"})
 
-_WORD = re.compile(r"\w+")
-_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
-
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """A class and its probability for each sentence, (n,) each."""
+    """A class and its probability for each sentence, (n,) each.
+
+    Attributes:
+        label: the class, or the out-of-scope label where the method abstains
+        confidence: probability of ``likeliest``, in [0, 1]
+        likeliest: the class it would name if it had to, which calibration is about; None = ``label``
+        familiarity: high = in scope, low = out of it; None where the method does not say
+    """
 
     label: NDArray[np.object_]
-    confidence: NDArray[np.float64]
+    confidence: NDArray[np.floating]
+    likeliest: NDArray[np.object_] | None = None
+    familiarity: NDArray[np.floating] | None = None
 
 
 def fit_labels(name: str, texts: Sequence[str], labels: NDArray[np.object_], encode: Vectors | None) -> Classify:
@@ -69,25 +75,13 @@ def fit_labels(name: str, texts: Sequence[str], labels: NDArray[np.object_], enc
 def _tfidf(texts: Sequence[str], labels: NDArray[np.object_]) -> Classify:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    features = TfidfVectorizer(tokenizer=tokens, token_pattern=None, ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    features = TfidfVectorizer(tokenizer=words_of, token_pattern=None, ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     try:
         rows = features.fit_transform(texts)
     except ValueError:  # nothing occurs twice in so few sentences
         features.set_params(min_df=1)
         rows = features.fit_transform(texts)
     return _logistic(rows, labels, features.transform, inverse_penalty=10.0)
-
-
-def tokens(text: str) -> list[str]:
-    """Words in lower case; a run of a script without blanks is cut into single characters.
-
-    >>> tokens("iPad 很好用")
-    ['ipad', '很', '好', '用']
-    """
-    out: list[str] = []
-    for word in _WORD.findall(text.lower()):
-        out += list(word) if _UNSPACED.search(word) else [word]
-    return out
 
 
 def _logistic(

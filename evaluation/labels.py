@@ -2,13 +2,13 @@
 
 Every task is measured apart; where all labels of a task are written ``set/label``, every set apart. Where the shop
 names an ``out_of_scope_label``, accuracy is over in-scope sentences and out-of-scope recall is reported beside it.
-Covers baselines only; `fine-tuned` classifiers come from the finetune room and are measured by the same functions.
+Covers baselines, and fitted classifiers that are handed in: those of the finetune room are measured so.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..profiling.encoder import Encoder
 from ..profiling.errors import ConfigError, ShopError
 from ..profiling.shop import Shop
-from .calibration import expected_calibration_error
-from .label_methods import LABEL_METHODS, NEED_VECTORS, Predicted, Vectors, fit_labels
+from .calibration import auroc, expected_calibration_error
+from .label_methods import LABEL_METHODS, NEED_VECTORS, Classify, Predicted, Vectors, fit_labels
 from .rank import mean
 from .results import LABEL_COLUMNS, Results, Run
 from .significance import compare
@@ -27,6 +27,8 @@ from .splits import Stage
 from .versions import versions
 
 Progress = Callable[[str, int, int], None]
+Fit = Callable[["LabelTask"], Classify]
+"""A classifier fitted to (or made for) a task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def label_tasks(shop: Shop, *, stage: Stage = "test") -> tuple[LabelTask, ...]:
     out_label = shop.meta.get("out_of_scope_label")
     split = table["split"].fillna("train")
     tasks = []
-    for name, part in _named_parts(table):
+    for name, part in named_parts(table):
         train, asked = part[split[part.index] == "train"], part[split[part.index] == stage]
         if asked.empty or train["label"].nunique() < 2:
             continue
@@ -89,15 +91,17 @@ def evaluate_labels(
     stage: Stage = "test",
     encoder: Encoder | None = None,
     encode: Vectors | None = None,
+    beside: Mapping[str, Fit] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
 ) -> Results:
     """Measure label methods on every task; a method's own line is the mean over tasks, slices are the tasks.
 
-    ``encode`` gives vectors of texts (with a cache, say); without it ``encoder`` is asked directly.
+    ``encode`` gives vectors of texts (with a cache, say); without it ``encoder`` is asked directly. ``beside`` are more
+    methods by name, in the table beside the named ones.
 
     Raises:
-        ConfigError: an unknown method, or one that needs an encoder without one.
+        ConfigError: an unknown method, one that needs an encoder without one, or a name in ``beside`` that is taken.
         ShopError: see `label_tasks`.
     """
     if encode is None and encoder is not None:
@@ -106,9 +110,9 @@ def evaluate_labels(
     tasks = label_tasks(shop, stage=stage)
     tell = progress or (lambda *_: None)
     runs, skipped = {}, [m for m in LABEL_METHODS if m not in names and not methods]
-    for name in names:
+    for name, fit in _fits(names, encode, beside or {}).items():
         tell(name, 0, 1)
-        runs[name] = _run(name, tasks, encode, clock)
+        runs[name] = _run(fit, tasks, clock)
     cluster = np.arange(sum(len(task.texts) for task in tasks))
     best = max(runs, key=lambda name: runs[name].metrics["accuracy"])
     each = {name: run.each["accuracy"] for name, run in runs.items()}
@@ -142,18 +146,24 @@ def label_metrics(predicted: Predicted, task: LabelTask) -> dict[str, float]:
     """Accuracy, macro F1 and calibration error over in-scope sentences, and recall of the out-of-scope ones.
 
     Macro F1 is the mean over the classes of the measured in-scope sentences; a sentence put out of scope counts
-    against its class.
+    against its class. Calibration is of the class a method would name if it had to. Where a method says how familiar
+    a sentence is, ``out_of_scope_auroc`` is the probability that an in-scope sentence is the more familiar one.
     """
     inside = ~task.out_of_scope
     right = predicted.label == task.labels
+    forced = right if predicted.likeliest is None else predicted.likeliest == task.labels
     out = {
         "n": len(right),
         "accuracy": mean(right[inside].astype(np.float64)),
         "macro_f1": macro_f1(predicted.label[inside], task.labels[inside]),
-        "ece": expected_calibration_error(predicted.confidence[inside], right[inside]),
+        "ece": expected_calibration_error(predicted.confidence[inside], forced[inside]),
     }
+    if predicted.likeliest is not None:
+        out["accuracy_forced"] = mean(forced[inside].astype(np.float64))
     if task.out_of_scope.any():
         out["out_of_scope_recall"] = float(right[task.out_of_scope].mean())
+        if predicted.familiarity is not None:
+            out["out_of_scope_auroc"] = auroc(predicted.familiarity[inside], predicted.familiarity[~inside])
     return out
 
 
@@ -170,11 +180,22 @@ def macro_f1(predicted: NDArray[np.object_], truth: NDArray[np.object_]) -> floa
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def _run(name: str, tasks: Sequence[LabelTask], encode: Vectors | None, clock: Callable[[], float]) -> Run:
+def _fits(names: Sequence[str], encode: Vectors | None, beside: Mapping[str, Fit]) -> dict[str, Fit]:
+    """How each method is fitted."""
+
+    def known(name: str) -> Fit:
+        return lambda task: fit_labels(name, task.train_texts, task.train_labels, encode)
+
+    if taken := [name for name in beside if name in LABEL_METHODS]:
+        raise ConfigError(f"beside: names must not be among {', '.join(LABEL_METHODS)}, got {', '.join(taken)}")
+    return {name: known(name) for name in names} | dict(beside)
+
+
+def _run(fit: Fit, tasks: Sequence[LabelTask], clock: Callable[[], float]) -> Run:
     per_task, right, fit_s, rank_s = {}, [], 0.0, 0.0
     for task in tasks:
         began = clock()
-        predict = fit_labels(name, task.train_texts, task.train_labels, encode)
+        predict = fit(task)
         fitted = clock()
         predicted = predict(task.texts)
         fit_s, rank_s = fit_s + fitted - began, rank_s + clock() - fitted
@@ -190,7 +211,7 @@ def _run(name: str, tasks: Sequence[LabelTask], encode: Vectors | None, clock: C
     )
 
 
-def _named_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def named_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Tasks by name, cut into sets where all labels are written ``set/label``."""
     parts = []
     for task, rows in table.groupby("task", sort=True):

@@ -2,13 +2,15 @@
 
 Covers fitting to a catalogue (no clicks, no labels), inferring a batch, and a state to save. The parts are elsewhere:
 `prototypes` (category), `facets` (brand, price, attributes), `stages`, `relevance` (confidence), `intent_evidence`
-(specificity). Learned heads that replace parts of it are the finetune room's work.
+(specificity). Trained heads (`head`), where there are any, replace parts of it as `head_intent` says; training them is
+the finetune room's work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from .categories import PrototypeConfig
 from .encoder import Encoder
 from .errors import ArtefactError, ConfigError
 from .facets import FacetConfig, FacetModel, Facets, column, facets_from_state, fit_facets, word_texts
+from .head_intent import all_paths, applied, open_heads_for
+from .head_store import Heads
 from .intent_evidence import Seen, doubts, look, specificity
 from .intent_types import CategoryShare, Intent
 from .prototypes import Prototypes, fit_prototypes, prototypes_from_state, prototypes_state
@@ -45,6 +49,7 @@ class IntentConfig(BaseModel):
     known_from: float = Field(0.5, ge=0, le=1, description="confidence below which an intent says it does not know")
     n_anchors: int = Field(2048, ge=16, description="items whose vectors stand for the catalogue in similarity")
     n_made_up: int = Field(600, ge=20, description="made-up queries that calibrate confidence and temperature")
+    heads: tuple[str, ...] = Field((), description="folders of heads made by 'tasteprint heads', opened with the model")
     facets: FacetConfig = Field(default_factory=FacetConfig, description="brands, prices, attributes")
     prototypes: PrototypeConfig = Field(default_factory=PrototypeConfig, description="categories")
 
@@ -61,6 +66,7 @@ class IntentModel:
         anchors: unit vectors of a sample of items, (n_anchors, d)
         relevance: confidence
         usual: sorted coherence of made-up queries' nearest anchors, among which a query's own is ranked, (n,)
+        heads: trained heads that replace parts of what is inferred; not in the state, attached by `with_heads`
     """
 
     config: IntentConfig
@@ -70,6 +76,19 @@ class IntentModel:
     anchors: NDArray[np.float32]
     relevance: Relevance
     usual: NDArray[np.float32]
+    heads: tuple[Heads, ...] = ()
+
+    def with_heads(self, encoder: Encoder, paths: Sequence[str | Path] | None = None) -> IntentModel:
+        """The model with saved heads attached; ``paths`` None = those of the configuration.
+
+        A head trained on ``encoder`` uses it; one trained on another (an adapter, say) brings its own, which encodes
+        each query once more.
+
+        Raises:
+            ArtefactError: heads are absent, damaged or do not answer as when they were saved.
+            EncoderError: an encoder of theirs cannot be opened.
+        """
+        return replace(self, heads=open_heads_for(self.config.heads if paths is None else paths, encoder))
 
     def plain(self, texts: Sequence[str]) -> list[str]:
         """The texts without their price words: what is best encoded ("lamp under 50" means a lamp)."""
@@ -93,7 +112,8 @@ class IntentModel:
         parsed = [self.facets.parse(text, self.words) for text in texts]
         seen = look([facets.rest for facets in parsed], vectors, self.words, self.prototypes, self.anchors)
         sure = self.relevance.probability(seen.features)
-        return [self._intent(text, vectors[i], parsed[i], seen, i, float(sure[i])) for i, text in enumerate(texts)]
+        found = [self._intent(text, vectors[i], parsed[i], seen, i, float(sure[i])) for i, text in enumerate(texts)]
+        return self._answered(found) if self.heads else found
 
     def to_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays (for safetensors) and JSON-able metadata; `intent_from_state` rebuilds the same model."""
@@ -151,6 +171,16 @@ class IntentModel:
             known=known,
             signals=(*([] if known else doubts(words, nearest)), *signals),
         )
+
+    def _answered(self, found: list[Intent]) -> list[Intent]:
+        """Intents with what the heads say; an empty query asks them nothing."""
+        asked = [i for i, intent in enumerate(found) if intent.text.strip()]
+        said = [heads.answer([found[i].text for i in asked]) for heads in self.heads]
+        paths = all_paths(self.prototypes.paths)
+        for place, i in enumerate(asked):
+            answers = tuple(answer for one in said for answer in one[place])
+            found[i] = applied(found[i], answers, paths, top=self.config.top_categories)
+        return found
 
     def _text_share(self, word: str) -> float:
         """Share of the items whose text holds a stem."""

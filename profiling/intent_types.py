@@ -16,6 +16,7 @@ from .brands import BrandMatch
 from .categories import SEPARATOR, prefixes
 from .errors import ConfigError
 from .facets import Facets
+from .head import HeadAnswer
 from .price_wishes import PriceBand
 from .stages import STAGES, Stage
 
@@ -52,6 +53,7 @@ class Intent:
         known: whether the confidence reaches the model's threshold; where False, do not act on the rest
         signals: what was seen, in words
         overridden: names of the parts a caller has set
+        answers: what trained heads said, one a head; empty without any
     """
 
     text: str
@@ -65,6 +67,7 @@ class Intent:
     known: bool = False
     signals: tuple[str, ...] = ()
     overridden: tuple[str, ...] = ()
+    answers: tuple[HeadAnswer, ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -119,7 +122,7 @@ class Intent:
         return replace(
             self,
             categories=shares,
-            levels=self.levels if category is None else _levels(shares),
+            levels=self.levels if category is None else levels_of(shares),
             facets=facets,
             stages=self.stages if stage is None else _given_stage(stage),
             specificity=self.specificity if specificity is None else _fraction("specificity", specificity),
@@ -143,6 +146,8 @@ class Intent:
             "signals": list(self.signals),
             "explanation": self.explain(),
         }
+        if self.answers:
+            found["answers"] = [answer.to_json() for answer in self.answers]
         return {**found, "overridden": list(self.overridden)} if self.overridden else found
 
     def explain(self) -> str:
@@ -180,7 +185,7 @@ def _given_categories(category: str | Mapping[str, float]) -> tuple[CategoryShar
     return tuple(sorted(shares, key=lambda s: (-s.probability, s.path)))
 
 
-def _levels(shares: tuple[CategoryShare, ...]) -> tuple[CategoryShare, ...]:
+def levels_of(shares: tuple[CategoryShare, ...]) -> tuple[CategoryShare, ...]:
     """`Intent.levels` of shares that are all there is."""
     totals: dict[str, float] = {}
     for share in shares:

@@ -218,7 +218,7 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
     log = log_from_arrays(
         within(arrays, "log."), held.tables["shoppers"]["user_id"].to_numpy(object), items["item_id"].to_numpy(object)
     )
-    intent_model = intent_from_state(within(arrays, "intent."), held.meta["intent"])
+    intent_model = intent_from_state(within(arrays, "intent."), held.meta["intent"]).with_heads(encoder)
     model = recommender_from_state(within(arrays, "recommender."), held.meta["recommender"], encoder=encoder)
     engine = make_engine(model, items, log, users=held.tables.get("users"), intent_model=intent_model)
     about = dict(held.meta["about"])

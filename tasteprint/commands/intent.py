@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..profiling.encoder import Encoder
+    from ..profiling.head import HeadAnswer
     from ..profiling.intent import Intent, IntentModel
 
 
@@ -28,17 +29,24 @@ def intent(
         int, typer.Option("--sample", min=0, help="With --shop: fit to this many items at most; 0 = all of them.")
     ] = 20_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="With --shop: seed of everything drawn.")] = 0,
+    head: Annotated[
+        list[Path] | None,
+        typer.Option("--head", help="Folder of heads made by 'tasteprint heads', repeatable. Default: intent.heads."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout: an object, or a list for several.")] = False,
 ) -> None:
     """Show the intent of queries: category, brand, price, attributes, stage, specificity, confidence.
 
-    Nothing needs training. A workspace answers at once; a shop's folder is embedded and fitted to first.
+    Nothing needs training. A workspace answers at once; a shop's folder is embedded and fitted to first. Trained heads
+    replace category and stage where they answer, and add classes of their own.
 
     Examples:
 
       tasteprint intent "wireless mouse under 20" --workspace work/grocery
 
       tasteprint intent "cheap red wine" "gift ideas" --shop shops/grocery --encoder hash:64 --json
+
+      tasteprint intent "where is my parcel" --workspace work/grocery --head work/heads
     """
     from ..profiling.errors import ConfigError
 
@@ -48,6 +56,8 @@ def intent(
         model, opened = _from_workspace(workspace)
     else:
         model, opened = _from_shop(Path(str(shop)), encoder, sample=sample, seed=seed, quiet=as_json)
+    if head:
+        model = model.with_heads(opened, head)
     found = model.infer(texts, opened.encode(model.plain(texts), "query"))
     if as_json:
         objects = [one.to_json() for one in found]
@@ -110,10 +120,18 @@ def _show(intent: Intent, source: str) -> None:
     rows += [("price", str(facets.price))] if facets.price else []
     rows += [(a.name.replace("_", " "), a.value) for a in facets.attributes]
     rows += [("model", ", ".join(facets.models))] if facets.models else []
+    rows += [(f"head {a.task}", _answer(a)) for a in intent.answers]
     rows += [("signals", "; ".join(intent.signals))] if intent.signals else []
     for name, value in rows:
         table.add_row(name, Text(value))
     Console().print(table)
+
+
+def _answer(answer: HeadAnswer) -> str:
+    """What a head says, its likeliest classes, and how familiar the query looks to it."""
+    likely = ", ".join(f"{label} {p:.0%}" for label, p in answer.likely[:3])
+    said = answer.label if answer.label is not None else "does not know"
+    return f"{said}  ({likely}; familiarity {answer.familiarity:.2f})"
 
 
 def _bar(value: float, width: int = 20) -> str:
