@@ -1,4 +1,4 @@
-"""The model adapters are trained in: against transformers' own output, against computations by hand, and distributed."""
+"""The model adapters are trained in: against transformers, against computations by hand, and distributed."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_another_network_is_refused(tmp_path: Path):
     sizes = {"hidden_size": 16, "embedding_size": 16, "num_hidden_layers": 1, "intermediate_size": 32, "vocab_size": 20}
     ElectraModel(ElectraConfig(num_attention_heads=2, **sizes)).save_pretrained(tmp_path / "other")
     AutoTokenizer.from_pretrained(plain).save_pretrained(tmp_path / "other")
-    with pytest.raises(EncoderError, match="adapters know the networks bert, .* got electra"):
+    with pytest.raises(EncoderError, match=r"adapters know the networks bert, .* got electra"):
         open_text_model(str(tmp_path / "other"))
 
 

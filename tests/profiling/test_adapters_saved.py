@@ -142,19 +142,19 @@ def test_a_corrupted_adapter_is_refused(bert: Path, lora: Path, tmp_path: Path):
         with pytest.raises(EncoderError, match=r"it is corrupted .* was changed.*; copy it there again"):
             adapted(bert, folder)
         file.unlink()
-        with pytest.raises(EncoderError, match="it is corrupted .* is missing"):
+        with pytest.raises(EncoderError, match=r"it is corrupted .* is missing"):
             adapted(bert, folder)
 
 
 def test_an_absent_adapter_is_refused(bert: Path, tmp_path: Path):
-    with pytest.raises(EncoderError, match="it is missing .* nothing was published there"):
+    with pytest.raises(EncoderError, match=r"it is missing .* nothing was published there"):
         adapted(bert, tmp_path)
 
 
 def test_a_mismatched_base_is_refused(bert: Path, lora: Path, tmp_path: Path):
     other = Path(made.save_checkpoint(tmp_path / "other", "bert", seed=1))
     with pytest.raises(
-        EncoderError, match="wrong base, trained on .* with weights .*; name the encoder it was trained on"
+        EncoderError, match=r"wrong base, trained on .* with weights .*; name the encoder it was trained on"
     ):
         adapted(other, lora)
     with pytest.raises(EncoderError, match="wrong base"):
@@ -162,7 +162,7 @@ def test_a_mismatched_base_is_refused(bert: Path, lora: Path, tmp_path: Path):
     spelled = Path(shutil.copytree(bert, tmp_path / "spelled"))  # same weights, other words
     file = spelled / "tokenizer.json"
     file.write_text(file.read_text().replace('"lamp"', '"lump"'))
-    with pytest.raises(EncoderError, match="wrong base, trained on .* with tokenizer"):
+    with pytest.raises(EncoderError, match=r"wrong base, trained on .* with tokenizer"):
         adapted(spelled, lora)
 
 
@@ -182,7 +182,7 @@ def test_other_probes_are_refused(bert: Path, lora: Path, tmp_path: Path):
     rewritten(lora, tmp_path / "forged", vectors=turned)
     encoder = adapted(bert, tmp_path / "forged")  # its files are whole: only encoding shows it
     with pytest.raises(
-        EncoderError, match="golden probes do not match: .* has cosine -1.0.*weights or libraries changed"
+        EncoderError, match=r"golden probes do not match: .* has cosine -1.0.*weights or libraries changed"
     ):
         encoder.encode(["lamp"])
     with pytest.raises(EncoderError, match="golden probes do not match"):
