@@ -70,6 +70,6 @@ class HeadConfig(BaseModel):
         default=20, ge=1, description="out-of-scope training sentences from which they are a class of their own"
     )
     abstain: float = Field(
-        default=0.03, ge=0, lt=1, description="share of in-scope sentences that may be turned away; 0 = always answers"
+        default=0.02, ge=0, lt=1, description="share of in-scope sentences that may be turned away; 0 = always answers"
     )
     max_train: int | None = Field(default=None, ge=2, description="training sentences at most; null = all")

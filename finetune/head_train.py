@@ -7,6 +7,7 @@ training, is `heads`' work. Importing this module imports torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -51,6 +52,11 @@ class _Module(nn.Module):
         if self.bag is not None:
             nn.init.zeros_(self.bag.weight)
 
+    def of_words(self) -> Iterator[nn.Parameter]:
+        """Weights and bias of the bag of words."""
+        if self.bag is not None and self.bias is not None:
+            yield from (*self.bag.parameters(), self.bias)
+
     def forward(self, vectors: torch.Tensor | None, words: SparseRows | None) -> torch.Tensor:
         total: torch.Tensor | None = None
         if vectors is not None:
@@ -91,14 +97,14 @@ def train_network(
         rows = None if inputs.vectors is None else torch.from_numpy((inputs.vectors - centre) / np.float32(scale))
         truth = torch.from_numpy(labels)
         batch = min(config.batch, n)
-        groups = [
-            {"params": list(module.dense.parameters()), "lr": config.lr, "weight_decay": config.weight_decay},
-            {"params": _word_parameters(module), "lr": config.word_lr, "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
-        optimiser = torch.optim.AdamW(groups, fused=True)
+        parts = [(list(module.dense.parameters()), config.lr, config.weight_decay)]
+        parts.append((list(module.of_words()), config.word_lr, 0.0))
+        parts = [part for part in parts if part[0]]
+        optimiser = torch.optim.AdamW(
+            [{"params": p, "lr": lr, "weight_decay": decay} for p, lr, decay in parts], fused=True
+        )
         steps = epochs * math.ceil(n / batch)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, [g["lr"] for g in groups], total_steps=steps)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, [lr for _, lr, _ in parts], total_steps=steps)
         module.train()
         for _ in range(epochs):
             for chosen in torch.randperm(n).split(batch):
@@ -109,11 +115,6 @@ def train_network(
                 optimiser.step()
                 rate.step()
         return _network(module, centre, scale)
-
-
-def _word_parameters(module: _Module) -> list[nn.Parameter]:
-    """Weights and bias of the bag of words."""
-    return [] if module.bag is None or module.bias is None else [module.bag.weight, module.bias]
 
 
 def _centring(vectors: Floats | None) -> tuple[Floats, float]:

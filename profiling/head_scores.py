@@ -126,7 +126,7 @@ def familiarity(score: Floats, usual: Floats) -> NDArray[np.float64]:
         usual: of held-out in-scope sentences, ascending, (m,)
 
     It is the conformal p-value of "in scope": for a sentence exchangeable with the held-out ones, P(value <= a) <= a,
-    whatever the score (Bates et al. 2023, eq. 3). So abstaining below a = 0.03 turns away three in-scope sentences in a
+    whatever the score (Bates et al. 2023, eq. 3). So abstaining below a = 0.02 turns away two in-scope sentences in a
     hundred at most, in expectation.
 
     >>> familiarity(np.array([0.0, 2.5]), np.array([1.0, 2.0, 3.0])).tolist()

@@ -206,15 +206,22 @@ def _says(head: TaskHead) -> dict[str, Any]:
 def _head(held: Artefact, place: int) -> TaskHead:
     """Back from `_arrays` and `_says`."""
     says = held.meta["heads"][place]
-    array = lambda name: held.arrays.get(f"h{place}_{name}")  # noqa: E731
+
+    def array(name: str) -> NDArray[Any]:
+        return held.arrays[f"h{place}_{name}"]
+
+    def perhaps(name: str) -> NDArray[Any] | None:
+        return held.arrays.get(f"h{place}_{name}")
+
     terms = held.tables.get(f"h{place}_terms")
     layers = tuple((array(f"matrix{n}"), array(f"bias{n}")) for n in range(says["n_layers"]))
+    weights = Network(array("centre"), says["scale"], layers, perhaps("words"), perhaps("word_bias"), perhaps("means"))
     return TaskHead(
         task=says["task"],
         kind=says["kind"],
         classes=tuple(says["classes"]),
         out_label=says["out_label"],
-        network=Network(array("centre"), says["scale"], layers, array("words"), array("word_bias"), array("means")),
+        network=weights,
         words=None if terms is None else WordFeatures(tuple(terms["term"]), array("idf")),
         temperature=says["temperature"],
         out_score=says["out_score"],

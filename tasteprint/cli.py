@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from .commands import ask, bench, build, data, distil, doctor, embed, evaluate, intent, profile, settings
+from .commands import ask, bench, build, data, distil, doctor, embed, evaluate, heads, intent, profile, settings
 from .commands import demo as demo_command
 from .profiling.errors import TasteprintError
 
@@ -28,6 +28,7 @@ app.command("search")(ask.search)
 app.command("recommend")(ask.recommend)
 app.command("profile")(profile.profile)
 app.command("intent")(intent.intent)
+app.command("heads")(heads.heads)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(bench.app, name="bench")
 app.command("config")(settings.config)

@@ -17,8 +17,8 @@ from tasteprint import __version__
 from tasteprint.cli import app, main
 
 COMMANDS = (
-    "import", "validate", "embed", "distil", "build", "search", "recommend", "profile", "intent", "evaluate", "bench",
-    "demo", "config", "doctor",
+    "import", "validate", "embed", "distil", "build", "search", "recommend", "profile", "intent", "heads", "evaluate",
+    "bench", "demo", "config", "doctor",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "sklearn", "pandas", "numpy", "scipy", "plotly")
 
