@@ -203,7 +203,7 @@ def _copy_around(slim: Slim, folder: Path) -> None:
     """Everything but the weights, the configuration's sizes changed."""
     source, inner = slim.folder, slim.checkpoint.encoder.relative_to(slim.folder)
     skipped = shutil.ignore_patterns(
-        "*.safetensors", "*.safetensors.index.json", "*.bin", "*.onnx", "openvino*", "onnx"
+        "README.md", "*.safetensors", "*.safetensors.index.json", "*.bin", "*.onnx", "openvino*", "onnx"
     )
     shutil.copytree(source, folder, ignore=skipped, dirs_exist_ok=True)
     path = folder / inner / "config.json"
