@@ -6,7 +6,7 @@ Where links come from is `pairs`' work, which anchors stay together `splits`', w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -306,11 +306,22 @@ def to_dataset(examples: Examples) -> Dataset:
     return Dataset.from_dict({name: [r[name] for r in records] for name in _features()}, features=_features())
 
 
-def to_stream(examples: Examples) -> IterableDataset:
-    """The same rows as `to_dataset`, made one by one as they are read."""
+def to_stream(parts: Iterable[Examples]) -> IterableDataset:
+    """The same rows as `to_dataset` of each part in turn, made one by one as they are read.
+
+    Args:
+        parts: something that can be iterated anew each time; parts made on the way (`pairs.SourceParts`) are in memory
+            one at a time
+    """
     from datasets import IterableDataset
 
-    return IterableDataset.from_generator(rows_of, gen_kwargs={"examples": examples}, features=_features())
+    return IterableDataset.from_generator(_rows, gen_kwargs={"parts": parts}, features=_features())
+
+
+def _rows(parts: Iterable[Examples]) -> Iterator[dict[str, Any]]:
+    """The records of each part in turn."""
+    for part in parts:
+        yield from rows_of(part)
 
 
 def _features() -> Any:

@@ -7,7 +7,7 @@ Covers the dict of sources, which of them a shop can feed, and judgements. Pairs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,20 @@ from ..profiling.errors import ConfigError, ShopError
 from ..profiling.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts, query_text
 from ..profiling.texts import TextKind
+from .behaviour_pairs import (
+    asked_events,
+    bought_events,
+    query_pairs,
+    review_pairs,
+    reviewed_events,
+    shared_pairs,
+    together_pairs,
+)
 from .catalogue_pairs import catalogue_pairs
-from .examples import Examples, link, merge
+from .examples import Examples, link, merge, take
+from .leaks import FROM_QUERIES, later_queries
 from .pairs_config import CatalogueConfig, PairsConfig
+from .splits import grouped, without_near
 
 __all__ = ["PAIR_SOURCES", "CatalogueConfig", "PairSource", "PairsConfig", "available", "shop_examples"]
 
@@ -62,6 +73,38 @@ def shop_examples(
         ShopError: the shop has nothing to learn from, or a table names an item that is not in the catalogue.
     """
     config = PairsConfig() if config is None else config
+    return grouped(merge(list(SourceParts(shop, config, template, int(rng.integers(2**63))))))
+
+
+@dataclass(frozen=True, eq=False)
+class SourceParts:
+    """The examples of a shop one source after another, made when they are asked for: one source in memory at a time.
+
+    Iterating again gives the same examples. Anchors of different sources are not grouped with each other.
+
+    Attributes:
+        shop, config, template: as in `shop_examples`
+        seed: of what is random, each source its own stream
+    """
+
+    shop: Shop
+    config: PairsConfig
+    template: TemplateConfig | None
+    seed: int
+
+    def __iter__(self) -> Iterator[Examples]:
+        names = _chosen(self.shop, self.config)
+        texts = item_texts(self.shop.table("items"), self.template)
+        for name in names:
+            rng = np.random.default_rng([self.seed, list(PAIR_SOURCES).index(name)])
+            made = PAIR_SOURCES[name].build(self.shop, self.config, texts, rng)
+            made = _apart(made, self.shop, self.config)
+            few = rng.permutation(len(made))[: self.config.most_anchors]
+            yield made if len(few) == len(made) else take(made, np.sort(few))
+
+
+def _chosen(shop: Shop, config: PairsConfig) -> tuple[str, ...]:
+    """The configured sources, all known and all possible."""
     names = available(shop, config) if config.sources == "auto" else config.sources
     for name in names:
         if name not in PAIR_SOURCES:
@@ -73,8 +116,15 @@ def shop_examples(
             )
     if not names:
         raise ShopError(f"shop {shop.name!r} has nothing to learn from; it needs items, judgements or events")
-    texts = item_texts(shop.table("items"), template)
-    return merge([PAIR_SOURCES[name].build(shop, config, texts, rng) for name in names])
+    return names
+
+
+def _apart(made: Examples, shop: Shop, config: PairsConfig) -> Examples:
+    """Without anchors, and links to queries, that are judged queries of a later split or nearly so."""
+    later = later_queries(shop, config.split)
+    if not later or not FROM_QUERIES & set(made.source):
+        return made
+    return without_near(made, later)
 
 
 def available(shop: Shop, config: PairsConfig) -> tuple[str, ...]:
@@ -107,6 +157,11 @@ def _judgements(shop: Shop, config: PairsConfig) -> pd.DataFrame:
     return table[table["split"].fillna("test") == config.split]
 
 
+def _any(shop: Shop, config: PairsConfig, chosen: Callable[[Shop, PairsConfig], pd.DataFrame]) -> bool:
+    """Whether the shop has events that a source reads."""
+    return shop.items is not None and shop.events is not None and len(chosen(shop, config)) > 0
+
+
 PAIR_SOURCES: Mapping[str, PairSource] = {
     "judged": PairSource(
         judged_pairs,
@@ -115,8 +170,20 @@ PAIR_SOURCES: Mapping[str, PairSource] = {
         "judgements of the split asked for",
         lambda shop, config: shop.judgements is not None and len(_judgements(shop, config)) > 0,
     ),
+    "queries": PairSource(
+        query_pairs, "query", "item", "events of items that a query led to", lambda s, c: _any(s, c, asked_events)
+    ),
     "catalogue": PairSource(
         catalogue_pairs, "query", "item", "items", lambda shop, config: shop.items is not None and len(shop.items) > 0
+    ),
+    "reviews": PairSource(
+        review_pairs, "review", "item", "events with a text about an item", lambda s, c: _any(s, c, reviewed_events)
+    ),
+    "together": PairSource(
+        together_pairs, "item", "item", "events by which items were wanted", lambda s, c: _any(s, c, bought_events)
+    ),
+    "shared": PairSource(
+        shared_pairs, "query", "query", "events of items that a query led to", lambda s, c: _any(s, c, asked_events)
     ),
 }
 """Name -> how pairs are made of one kind of evidence."""

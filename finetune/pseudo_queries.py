@@ -24,7 +24,9 @@ from .phrases import QUALITIES, Phrases, mine_phrases, pieces
 
 _LONGEST_VALUE = 3  # words of an attribute value that a query may hold
 _LENGTHS = (0.3, 0.5, 0.2)  # how often a product name of one, two and three words is typed
-_NAMES_A_KIND = frozenset({"type", "category", "kind", "genre", "genres", "subcategory", "department"})
+_NAMES_A_KIND = frozenset(
+    f"{what}{name}" for what in ("", "product ", "item ") for name in ("type", "category", "kind", "genre", "genres")
+)
 _OFF = (",", " / ", ";")
 
 
@@ -68,10 +70,7 @@ def read_catalogue(items: pd.DataFrame, config: CatalogueConfig) -> Catalogue:
     brands = _texts(items, "brand")
     attributes = [readable_attributes(text or None) for text in _texts(items, "attributes")]
     levels = [text.split(" > ") for text in _texts(items, "category")]
-    kinds = [
-        [value for name, said in named.items() if name.split(" ")[-1] in _NAMES_A_KIND for value in said]
-        for named in attributes
-    ]
+    kinds = [[value for name, said in named.items() if name in _NAMES_A_KIND for value in said] for named in attributes]
     named = [", ".join([t, *reversed(c), *k]) for t, c, k in zip(titles, levels, kinds, strict=True)]
     makers = [brand or next(iter(words(title)), "") for brand, title in zip(brands, titles, strict=True)]
     phrases = mine_phrases(named, [normalise(maker) for maker in makers], least_items=config.least_items)
@@ -100,7 +99,7 @@ def phrase_chance(phrases: Phrases) -> NDArray[np.float64]:
     lengths = np.asarray([len(key) for key in phrases.keys], dtype=np.int64)
     by_length = np.asarray(_LENGTHS)[np.minimum(lengths, len(_LENGTHS)) - 1] if len(lengths) else np.zeros(0)
     shared = np.diff(phrases.start)
-    many = 0.03 + 0.97 * (1 - np.exp(-(phrases.makers.astype(np.float64) - 1)))
+    many = 0.03 + 0.97 * (1 - np.exp(-(phrases.makers.astype(np.float64) - 1) / 2))
     return np.asarray(by_length * phrases.headed.astype(np.float64) ** 2 * many * np.log1p(shared))
 
 

@@ -69,11 +69,36 @@ def split_groups(examples: Examples, share: float, *, rng: np.random.Generator) 
 
 
 def without_near(examples: Examples, texts: Sequence[str], *, similar: float = SIMILAR) -> Examples:
-    """The examples without the anchors that are near duplicates of any of these texts."""
+    """The examples without the anchors, and the query documents, that are near duplicates of any of these texts.
+
+    Documents that are items stay: an item may answer held-out queries too.
+    """
     if not len(texts) or not len(examples):
         return examples
-    group = near_duplicates([*examples.anchors, *texts], similar=similar)
-    return take(examples, np.flatnonzero(~np.isin(group[: len(examples)], group[len(examples) :])))
+    shared = np.flatnonzero(examples.source[examples.anchor] == "shared")
+    rows = np.unique(examples.document[shared])
+    asked = [*examples.anchors, *(examples.documents[row] for row in rows)]
+    group = near_duplicates([*asked, *texts], similar=similar)
+    near = np.isin(group[: len(asked)], group[len(asked) :])
+    drop = np.zeros(examples.n_links, dtype=bool)
+    drop[shared] = np.isin(examples.document[shared], rows[near[len(examples) :]])
+    left = without_links(examples, drop)
+    linked = np.isin(np.arange(len(examples)), left.anchor)
+    return take(left, np.flatnonzero(~near[: len(examples)] & linked))
+
+
+def without_links(examples: Examples, drop: NDArray[np.bool_]) -> Examples:
+    """The examples without some links, (n_links,); anchors stay even where they have none left."""
+    if not drop.any():
+        return examples
+    return replace(
+        examples,
+        anchor=examples.anchor[~drop],
+        document=examples.document[~drop],
+        gain=examples.gain[~drop],
+        weight=examples.weight[~drop],
+        at_s=examples.at_s[~drop] if len(examples.at_s) else examples.at_s,
+    )
 
 
 def _similar(keys: Sequence[tuple[str, ...]], similar: float) -> NDArray[np.int64]:
