@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from .commands import ask, bench, build, data, distil, doctor, embed, evaluate, heads, intent, profile, settings
+from .commands import (
+    ask,
+    bench,
+    build,
+    data,
+    distil,
+    doctor,
+    embed,
+    evaluate,
+    finetune,
+    heads,
+    intent,
+    profile,
+    settings,
+)
 from .commands import demo as demo_command
 from .profiling.errors import TasteprintError
 
@@ -30,6 +44,7 @@ app.command("profile")(profile.profile)
 app.command("intent")(intent.intent)
 app.command("heads")(heads.heads)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(finetune.app, name="finetune")
 app.add_typer(bench.app, name="bench")
 app.command("config")(settings.config)
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,149 @@
+"""From a shop and a configuration to what a training needs: examples, held-out anchors, tokens and negatives.
+
+Everything random is drawn from the configuration's seed, the held-out side from a seed of its own, so that runs with
+different seeds are measured on the same anchors. Training itself is `trainer`'s work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..profiling.adapters.text_model import TextModel
+from ..profiling.errors import ConfigError
+from ..profiling.shop import Shop
+from ..profiling.templates import item_texts
+from ..profiling.texts import TextKind
+from .examples import Examples, take
+from .leaks import FROM_QUERIES, check_leaks, later_queries
+from .pairs import PAIR_SOURCES, available, shop_examples
+from .splits import grouped, split_groups, without_near
+from .train_config import FinetuneConfig
+from .trainer import Material, encode_shared
+from .validation import Held, held_out
+
+_HELD_SEED = 20_100  # of the held-out side: the same whatever the run's seed
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a training needs of a shop.
+
+    Attributes:
+        train: what is learned from
+        held: what is looked at
+        data_digest: sha256 of the examples, 64 hex digits
+        judged: whether the held-out side are validation judgements
+    """
+
+    train: Examples
+    held: Held
+    data_digest: str
+    judged: bool
+
+
+def prepare(shop: Shop, config: FinetuneConfig) -> Prepared:
+    """Examples of a shop, cut into a side to learn from and a held-out side, and checked for leaks.
+
+    Held out are the shop's validation judgements where it has some, else a share of the anchors, near duplicates
+    together.
+
+    Raises:
+        ConfigError, ShopError: the shop lacks what the configuration wants, or too little is left.
+        LeakError: something held out would be learned from.
+    """
+    rng = np.random.default_rng([config.train.seed, 1])
+    fixed = np.random.default_rng(_HELD_SEED)
+    texts = item_texts(shop.table("items"), config.template)
+    judged = config.pairs.model_copy(update={"split": "valid", "sources": ("judged",)})
+    train = grouped(shop_examples(shop, config.pairs, template=config.template, rng=rng))
+    if "judged" in available(shop, judged):
+        kept, held = train, shop_examples(shop, judged, template=config.template, rng=fixed)
+    else:
+        kept, held = split_groups(train, config.validation.share, rng=fixed)
+    if not len(kept):
+        raise ConfigError("pairs: nothing is left to learn from; name other sources or a smaller validation.share")
+    kept = _without_later(kept, shop)
+    check_leaks(kept, shop, until=config.pairs.until, held=held)
+    found = held_out(held, texts, config.validation, rng=fixed)
+    return Prepared(kept, found, examples_digest(kept), "judged" in available(shop, judged))
+
+
+def _without_later(examples: Examples, shop: Shop) -> Examples:
+    """The examples without shoppers' queries that are near duplicates of a later split's; pseudo-queries stay."""
+    real = np.isin(examples.source.astype(str), list(FROM_QUERIES))
+    later = without_near(take(examples, np.flatnonzero(real)), later_queries(shop))
+    if len(later) == real.sum():
+        return examples
+    kept = set(later.anchors)
+    return take(examples, np.array([row for row, text in enumerate(examples.anchors) if not real[row] or text in kept]))
+
+
+def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Material:
+    """The batches of a training, texts cut to tokens and negatives found.
+
+    Mined negatives are found with the model as it is before training.
+    """
+    from .negatives import find_negatives, log_frequency
+
+    examples = prepared.train
+    tokens = tokens_of(model, examples)
+    rng = np.random.default_rng([config.train.seed, 2])
+    vectors = None
+    if config.negatives.kind == "hard":
+        model.eval()
+        vectors = tuple(encode_shared(model, some, batch_tokens=config.train.batch_tokens) for some in tokens)
+        model.train()
+    return Material(
+        examples,
+        tokens,
+        batch_anchors=config.train.batch_anchors,
+        most=config.train.documents_per_anchor,
+        seed=config.train.seed,
+        negatives=find_negatives(examples, config.negatives, vectors=vectors, rng=rng),
+        log_q=log_frequency(examples) if config.negatives.log_q else None,
+    )
+
+
+def tokens_of(model: TextModel, examples: Examples) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of the anchors and of the documents, behind the checkpoint's prompt for what each is."""
+    anchors = [PAIR_SOURCES[str(source)].anchor for source in examples.source]
+    documents: list[TextKind] = ["item"] * len(examples.documents)
+    for anchor, document in zip(examples.anchor.tolist(), examples.document.tolist(), strict=True):
+        documents[document] = PAIR_SOURCES[str(examples.source[anchor])].document
+    return tokens_as(model, examples.anchors, anchors), tokens_as(model, examples.documents, documents)
+
+
+def tokens_as(model: TextModel, texts: Sequence[str], kinds: Sequence[TextKind]) -> list[list[int]]:
+    """Token ids of texts, each behind the checkpoint's prompt for its kind."""
+    found: list[list[int]] = [[]] * len(texts)
+    for kind in dict.fromkeys(kinds):
+        rows = [row for row, one in enumerate(kinds) if one == kind]
+        for row, ids in zip(rows, model.tokens([texts[row] for row in rows], kind), strict=True):
+            found[row] = ids
+    return found
+
+
+def n_steps(n_anchors: int, config: FinetuneConfig) -> int:
+    """Optimiser steps of a training on so many anchors; what does not fill a batch waits for the next pass.
+
+    >>> n_steps(100, FinetuneConfig.model_validate({"train": {"epochs": 3, "batch_anchors": 40}}))
+    6
+    """
+    steps = max(1, round(config.train.epochs * max(1, n_anchors // config.train.batch_anchors)))
+    return min(steps, config.train.max_steps or steps)
+
+
+def examples_digest(examples: Examples) -> str:
+    """sha256 of everything a training learns from, 64 hex digits."""
+    digest = hashlib.sha256()
+    for texts in (examples.anchors, examples.documents):
+        for text in texts:
+            raw = text.encode()
+            digest.update(len(raw).to_bytes(8, "little") + raw)
+    for array in (examples.anchor, examples.document, examples.gain, examples.weight):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,398 @@
+"""Training a text model on examples, on transformers' ``Trainer``: what a batch is, its loss, checkpoints and resuming.
+
+One batch of anchors is one step of all processes together: each encodes its share of the texts, the vectors are
+gathered with their gradients, and every process computes the loss of the whole batch. So two processes do what one
+does, up to rounding, whatever the loss. Which run this is and where it is written is `train`'s work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
+
+from ..profiling.adapters.kinds import adapter_state, after_step, load_adapter_state, regulariser
+from ..profiling.adapters.text_model import TextModel
+from .cached import cached_step
+from .examples import Examples, batch_of
+from .losses import LossConfig, Targets, compute_loss
+from .train_config import TrainConfig
+
+_STATE = "adapter.safetensors"
+_DONE = "trainer_state.json"  # the last file that Trainer writes of a checkpoint
+
+Look = Callable[[TextModel], Mapping[str, float]]
+"""Figures of a model on held-out data."""
+
+
+class Material(torch.utils.data.Dataset[int]):
+    """The batches of a whole training, each drawn by its own number: no state, so that resuming is exact.
+
+    Args:
+        examples: what is learned from
+        tokens: token ids of the anchors and of the documents
+        batch_anchors: anchors in a batch
+        most: linked documents of an anchor in a batch
+        seed: draws the order of each pass, and the documents
+        negatives: further documents for each anchor, (n_anchors, n_negatives), and which of them are real; None = none
+        log_q: log probability that a document is in a batch, (n_documents,); None = not corrected for
+        teacher: scores of a better model for (anchor rows, document rows), (n, m); None = there is none
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        tokens: tuple[Sequence[list[int]], Sequence[list[int]]],
+        *,
+        batch_anchors: int,
+        most: int,
+        seed: int,
+        negatives: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None,
+        log_q: NDArray[np.float32] | None = None,
+        teacher: Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]] | None = None,
+    ) -> None:
+        self.examples, self.tokens = examples, tokens
+        self._n, self._most, self._seed = min(batch_anchors, len(examples)), most, seed
+        self._negatives, self._log_q, self._teacher = negatives, log_q, teacher
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in a pass; anchors left over wait for the next one."""
+        return max(1, len(self.examples) // self._n)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch * 10**6  # how long to train is the trainer's to say
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Batch number ``step`` of the training: rows of anchors and documents, and `losses.Targets` as tensors."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self.examples))
+        rows = order[place * self._n : (place + 1) * self._n].astype(np.int32)
+        extra = None
+        if self._negatives is not None:
+            found, real = self._negatives
+            extra = found[rows][real[rows]]
+        rng = np.random.default_rng([self._seed, epoch, place + 1])
+        batch = batch_of(self.examples, rows, most=self._most, negatives=extra, rng=rng)
+        arrays = {
+            "anchor": batch.anchor.astype(np.int64),
+            "document": batch.document.astype(np.int64),
+            "gain": batch.gain,
+            "judged": batch.judged,
+            "spared": batch.spared,
+            "weight": batch.weight,
+        }
+        if self._log_q is not None:
+            arrays["document_log_q"] = self._log_q[batch.document]
+        if self._teacher is not None:
+            arrays["teacher"] = self._teacher(batch.anchor, batch.document)
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    def texts(self, batch: Mapping[str, Tensor]) -> list[list[int]]:
+        """Token ids of the batch's anchors, then of its documents."""
+        anchors, documents = self.tokens
+        return [anchors[row] for row in batch["anchor"].tolist()] + [
+            documents[row] for row in batch["document"].tolist()
+        ]
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        return self.batch(step)
+
+
+class BatchEncoder(nn.Module):
+    """The model as DistributedDataParallel wants it: one forward gives all vectors of some texts."""
+
+    def __init__(self, model: TextModel, batch_tokens: int) -> None:
+        super().__init__()
+        self.model, self._batch_tokens = model, batch_tokens
+
+    def forward(self, texts: Sequence[list[int]]) -> Tensor:
+        """Unit vectors (n, d), float32."""
+        return self.model.encode_tokens(texts, batch_tokens=self._batch_tokens).float()
+
+
+class TextTrainer(Trainer):
+    """transformers' ``Trainer`` for a `TextModel` and retrieval losses.
+
+    Args:
+        model: with its adapter attached
+        material: the batches
+        loss: what is made smaller
+        config: how training runs
+        steps: optimiser steps
+        rate: highest learning rate
+        out: folder of checkpoints and curves
+        look: figures on held-out data; "score" decides which checkpoint is best
+        callbacks: told what happens
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        material: Material,
+        *,
+        loss: LossConfig,
+        config: TrainConfig,
+        steps: int,
+        rate: float,
+        out: Path,
+        look: Look,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self._material, self._loss, self._config, self._look = material, loss, config, look
+        patience = [] if config.patience is None else [EarlyStoppingCallback(config.patience)]
+        super().__init__(
+            model=BatchEncoder(model, config.cached_tokens or config.batch_tokens),
+            args=_arguments(config, steps=steps, rate=rate, out=out),
+            train_dataset=material,
+            eval_dataset=material,
+            callbacks=[_AfterStep(model), *patience, *callbacks],
+        )
+        self.can_return_loss = True
+        self.remove_callback(PrinterCallback)  # the curve is a file; progress is the caller's to show
+
+    @property
+    def text_model(self) -> TextModel:
+        """The model being trained."""
+        return self.accelerator.unwrap_model(self.model).model
+
+    def get_train_dataloader(self) -> Any:
+        """Every process gets every batch; each encodes its share of it."""
+        pinned = self.args.dataloader_pin_memory
+        numbers = range(len(self._material))
+        return torch.utils.data.DataLoader(
+            self._material, batch_size=1, sampler=numbers, collate_fn=_only, pin_memory=pinned
+        )
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of the whole batch, with gradients to this process's share of the texts."""
+        vectors = _gathered(model(_share(self._material.texts(inputs))), _sizes(inputs))
+        return self._with_regulariser(self._of(vectors, inputs))
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """One batch forward and backward; with gradient caching, piece by piece."""
+        if self._config.cached_tokens is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        texts, sizes = _share(self._material.texts(inputs)), _sizes(inputs)
+        pieces = list(_pieces(texts, self._config.cached_tokens))
+        order = [row for piece in pieces for row in piece]
+        back = torch.empty(len(order), dtype=torch.int64)
+        back[torch.tensor(order)] = torch.arange(len(order))
+
+        def whole(parts: Tensor) -> Tensor:
+            return self._of(_gathered(parts[back.to(parts.device)], sizes), inputs)
+
+        def encode(piece: list[int]) -> Tensor:
+            with self.compute_loss_context_manager():
+                return model([texts[row] for row in piece])
+
+        loss = cached_step(encode, pieces, whole, backward=self._backward(model, len(pieces)))
+        extra = regulariser(self.text_model)
+        if extra is not None:
+            self.accelerator.backward(extra)
+        return loss.detach()
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Figures of the model on held-out data, ``eval_`` before their names."""
+        model = self.text_model
+        model.eval()
+        with torch.no_grad():
+            figures = {f"{metric_key_prefix}_{name}": value for name, value in self._look(model).items()}
+        model.train()
+        self.log(dict(figures))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: a batch has no shape of its own."""
+        return 0
+
+    def _of(self, vectors: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The loss of gathered vectors."""
+        targets = Targets(
+            gain=inputs["gain"],
+            judged=inputs["judged"],
+            weight=inputs["weight"],
+            document_log_q=inputs.get("document_log_q"),
+            teacher=inputs.get("teacher"),
+            spared=inputs["spared"],
+        )
+        n = len(inputs["anchor"])
+        return compute_loss(vectors[:n], vectors[n:], targets, self._loss)
+
+    def _with_regulariser(self, loss: Tensor) -> Tensor:
+        extra = regulariser(self.text_model)
+        return loss if extra is None else loss + extra
+
+    def _backward(self, model: nn.Module, n: int) -> Callable[[Tensor], None]:
+        """Backward of the pieces in turn; processes add up their gradients at the last one only."""
+        left = n
+
+        def backward(value: Tensor) -> None:
+            nonlocal left
+            left -= 1
+            if left:
+                with self.accelerator.no_sync(model):
+                    self.accelerator.backward(value)
+            else:
+                self.accelerator.backward(value)
+
+        return backward
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(adapter_state(self.text_model), folder / _STATE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_adapter_state(self.text_model, load_file(Path(resume_from_checkpoint) / _STATE))
+
+    def _load_best_model(self) -> None:
+        if self.state.best_model_checkpoint is not None:
+            load_adapter_state(self.text_model, load_file(Path(self.state.best_model_checkpoint) / _STATE))
+
+
+class _AfterStep(TrainerCallback):
+    """Lets an adapter act on each optimiser step, while the gradients are there."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        after_step(self._model, state.global_step)
+
+
+def last_checkpoint(out: Path) -> Path | None:
+    """The newest whole checkpoint in a folder; those that were being written when a run was killed are passed over."""
+    whole = []
+    for folder in out.glob("checkpoint-*"):
+        number = folder.name.rpartition("-")[2]
+        if number.isdigit() and (folder / _STATE).is_file() and _is_json(folder / _DONE):
+            whole.append((int(number), folder))
+    return max(whole)[1] if whole else None
+
+
+def encode_shared(model: TextModel, tokens: Sequence[list[int]], *, batch_tokens: int) -> NDArray[np.float32]:
+    """Vectors of texts without gradients, (n, d); the processes of a launch share the work and all get the whole."""
+    with torch.no_grad():
+        own = model.encode_tokens(_share(tokens), batch_tokens=batch_tokens).float()
+        return _gathered(own, len(tokens)).cpu().numpy()
+
+
+def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> TrainingArguments:
+    """Trainer's own arguments for these settings."""
+    every = max(1, steps // config.evaluations)
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=1,  # what Trainer counts; a step's batch is `Material.batch`
+        learning_rate=rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        lr_scheduler_type="linear",
+        warmup_steps=int(config.warmup * steps),
+        bf16=config.precision == "bf16",
+        seed=config.seed,
+        data_seed=config.seed,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="score",
+        greater_is_better=True,
+        logging_steps=max(1, min(10, steps // 20)),
+        logging_first_step=True,
+        report_to=list(config.report_to) or "none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+class _AllGather(torch.autograd.Function):
+    """Tensors of one shape from all processes, stacked; the gradient of each goes back to where it came from."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        """(...) -> (world, ...)."""
+        parts = [torch.empty_like(own) for _ in range(_world()[1])]
+        torch.distributed.all_gather(parts, own.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Every process has the same loss, so their gradients are added: DistributedDataParallel divides again."""
+        summed = gradient.contiguous().clone()
+        torch.distributed.all_reduce(summed)
+        return summed[_world()[0]]
+
+
+def _only(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A batch of one step is the step's own batch."""
+    return batches[0]
+
+
+def _world() -> tuple[int, int]:
+    """This process's number, and how many there are."""
+    here = torch.distributed
+    if here.is_available() and here.is_initialized():
+        return here.get_rank(), here.get_world_size()
+    return 0, 1
+
+
+def _share(texts: Sequence[list[int]]) -> list[list[int]]:
+    """This process's part of some texts: every so many'th."""
+    rank, world = _world()
+    return list(texts[rank::world])
+
+
+def _sizes(inputs: Mapping[str, Tensor]) -> int:
+    return len(inputs["anchor"]) + len(inputs["document"])
+
+
+def _gathered(own: Tensor, n: int) -> Tensor:
+    """The vectors of all ``n`` texts in their order, from every process's share, differentiable."""
+    world = _world()[1]
+    if world == 1:
+        return own
+    most = -(-n // world)
+    room = torch.cat([own, own.new_zeros(most - len(own), own.shape[1])])  # shares differ by one at most
+    parts = _AllGather.apply(room)  # (world, most, d)
+    return parts.transpose(0, 1).reshape(most * world, -1)[:n]
+
+
+def _pieces(texts: Sequence[list[int]], budget: int) -> Iterator[list[int]]:
+    """Rows of texts in pieces that go through the network at once."""
+    from ..profiling.adapters.text_model import batches
+
+    yield from batches([len(text) for text in texts], budget)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return os.path.getsize(path) > 0
