@@ -202,7 +202,7 @@ def curve_tests(points: Sequence[Point], *, metric: str = METRICS[0]) -> list[di
 
 
 def best_by_words(index: Bm25Model, texts: Sequence[str], k: int) -> NDArray[np.int64]:
-    """Rows of BM25's best ``k`` items of each text, best first, ties by row, -1 where fewer have a word of it, (n, k)."""
+    """Rows of BM25's best ``k`` items of each text, best first, ties by row, -1 beyond those with a word of it, (n, k)."""
     found = index.match(texts).tocsr()
     best = np.full((len(texts), k), -1, dtype=np.int64)
     for row in range(len(texts)):
