@@ -67,9 +67,9 @@ def review_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
 def together_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
     """Items and what lies in the same baskets, by how often, popular items divided down.
 
-    A basket is a session of several items; else events of a user with gaps below ``window_s``. Weight: shared baskets over
-    (baskets of one x baskets of the other) to ``popularity_power`` (Sarwar et al., 2001, Item-based collaborative
-    filtering, section 3.1 with power .5).
+    A basket is a session of several items; else events of a user with gaps below ``window_s``. Weight: shared baskets
+    over (baskets of one x baskets of the other) to ``popularity_power`` (Sarwar et al., 2001, Item-based
+    collaborative filtering, section 3.1 with power .5).
     """
     events = bought_events(shop, config)
     basket, rows = _baskets(events, config), _item_rows(events, shop)
@@ -77,7 +77,10 @@ def together_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: n
     a, b, weight = shared_counts(held, config.least_together, config.popularity_power, config.positives)
     last = np.full(len(texts), -np.inf)
     np.maximum.at(last, rows, _seconds(events))
-    return link(texts, texts, (a, b), weight=tempered(a, weight), source="together", at_s=np.minimum(last[a], last[b]))
+    own = np.arange(len(texts))  # an item is no negative of itself
+    newest = np.minimum(last[a], last[b])
+    weight = tempered(a, weight)
+    return link(texts, texts, (a, b), weight=weight, source="together", spared=(own, own), at_s=newest)
 
 
 def shared_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
@@ -91,7 +94,10 @@ def shared_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
     last = np.full(len(queries), -np.inf)
     np.maximum.at(last, query, _seconds(events))
     names = [str(q) for q in queries]
-    return link(names, names, (a, b), weight=tempered(a, weight), source="shared", at_s=np.minimum(last[a], last[b]))
+    own = np.arange(len(names))
+    newest = np.minimum(last[a], last[b])
+    weight = tempered(a, weight)
+    return link(names, names, (a, b), weight=weight, source="shared", spared=(own, own), at_s=newest)
 
 
 def asked_events(shop: Shop, config: PairsConfig) -> pd.DataFrame:

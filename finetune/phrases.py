@@ -26,7 +26,7 @@ COHESION = 0.25
 """Normalised pointwise mutual information from which two neighbours are one name (Bouma, 2009, equation 7)."""
 
 _BREAK = re.compile(r"[,;:()\[\]{}|•·–—\n*+=<>]|\s[-/&]\s|\.\s|/(?=\d)")
-_SIGNS = re.compile("[™®©]")
+_SIGNS = re.compile(r"[™®©]|\bin-(?=[a-z]{3})", re.I)  # "in-line" is no "in"
 _NUMBER = re.compile(r"[\d.,/]+")
 _ABOUT = frozenset(
     (

@@ -170,7 +170,7 @@ def _some_words(catalogue: Catalogue, item: int, rng: np.random.Generator) -> st
     said = [word for word in said if len(word) > 1]
     if not said:
         return ""
-    rare = np.asarray([0.2 + catalogue.rarity.get(stem(word), 0.0) for word in said])
+    rare = np.asarray([0.2 + catalogue.rarity.get(stem(w), 0.0) * (1 if len(w) > 2 else 0.3) for w in said])
     n = min(len(said), int(rng.integers(2, 5)))
     return " ".join(said[i] for i in np.sort(rng.choice(len(said), n, replace=False, p=rare / rare.sum())))
 

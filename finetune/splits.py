@@ -1,24 +1,26 @@
 """Who stays on one side: groups of near-duplicate texts, and cutting examples by group.
 
-Two texts are near duplicates when they are the same after case, accents, punctuation, word order, plurals and blanks,
-or nearly the same letters with the same numbers; groups are the transitive closure. Splits by time need no function:
-events after the cut are never read (`pairs_config.PairsConfig.until`).
+Two texts are near duplicates when they are the same after case, accents, punctuation, word order, plurals, blanks and
+slips of the finger, or nearly the same letters with the same numbers; groups are the transitive closure. Splits by time
+need no function: events after the cut are never read (`pairs_config.PairsConfig.until`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..profiling.catalogue_words import SHORTEST_SLIP, deletions, one_slip
 from ..profiling.errors import ConfigError
 from ..profiling.units import stems
 from .examples import Examples, take
 
-SIMILAR = 0.75
+SIMILAR = 0.7
 """Jaccard similarity of letter trigrams from which two texts with the same numbers are near duplicates."""
 
 _ROWS = 20_000
@@ -38,12 +40,42 @@ def near_duplicates(texts: Sequence[str], *, similar: float = SIMILAR) -> NDArra
     keys: dict[tuple[str, ...], int] = {}
     joined: dict[str, int] = {}
     of, same = [], []
-    for text in texts:
-        words = stems(text)
+    said = [stems(text) for text in texts]
+    meant = slips(Counter(word for words in said for word in words))
+    for words in ([meant.get(word, word) for word in mine] for mine in said):
         of.append(keys.setdefault(tuple(sorted(words)), len(keys)))
         same.append((of[-1], joined.setdefault("".join(words), of[-1])))
     pairs = np.concatenate([np.asarray(same, dtype=np.int64).reshape(-1, 2), _similar(list(keys), similar)])
     return _numbered(_components(pairs, len(keys))[np.asarray(of, dtype=np.int64)])
+
+
+def slips(count: Mapping[str, int]) -> dict[str, str]:
+    """Words that are one slip of the finger from a word at least three times as frequent, and that word.
+
+    Words of five letters or more with the same first letter; one letter for another only from six on, as "floor" and
+    "flour" are two words.
+
+    >>> slips({"faucet": 9, "fauscet": 1, "floor": 9, "flour": 1})
+    {'fauscet': 'faucet'}
+    """
+    long = sorted(word for word in count if len(word) >= SHORTEST_SLIP and word.isascii() and word.isalpha())
+    near: dict[str, list[str]] = {}
+    for word in long:
+        for part in deletions(word):
+            near.setdefault(part, []).append(word)
+    found = {}
+    for word in long:
+        beside = {other for part in deletions(word) for other in near[part] if count[other] >= 3 * count[word]}
+        fits = [other for other in beside if other[0] == word[0] and _slipped(word, other)]
+        if fits:
+            found[word] = min(fits, key=lambda other: (-count[other], other))
+    return found
+
+
+def _slipped(word: str, other: str) -> bool:
+    """Whether one slip makes one word of the other; a letter for another counts from six letters on."""
+    swapped = len(word) == len(other) and sorted(word) != sorted(other)
+    return one_slip(word, other) and len(word) > SHORTEST_SLIP - (not swapped)
 
 
 def grouped(examples: Examples, *, similar: float = SIMILAR) -> Examples:
