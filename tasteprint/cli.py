@@ -18,8 +18,10 @@ from .commands import (
     finetune,
     heads,
     intent,
+    label,
     profile,
     settings,
+    smaller,
 )
 from .commands import demo as demo_command
 from .profiling.errors import TasteprintError
@@ -37,6 +39,7 @@ app.command("import")(data.import_)
 app.command("validate")(data.validate)
 app.command("embed")(embed.embed)
 app.command("distil")(distil.distil)
+app.command("frontier")(smaller.frontier)
 app.command("build")(build.build)
 app.command("search")(ask.search)
 app.command("recommend")(ask.recommend)
@@ -45,6 +48,7 @@ app.command("intent")(intent.intent)
 app.command("heads")(heads.heads)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(finetune.app, name="finetune")
+app.add_typer(label.app, name="label")
 app.add_typer(bench.app, name="bench")
 app.command("config")(settings.config)
 app.command("doctor")(doctor.doctor)
