@@ -95,10 +95,9 @@ def main() -> None:
             print(json.dumps({"seed": seed, "held_out": row, "losses": losses}, ensure_ascii=False), flush=True)
     if args.test:
         encode = lambda texts: embed_texts(list(texts), base, cache, kind="query")  # noqa: E731
-        only = {head.task for heads, _ in trained.values() for head in heads}
-        shop = _only(shop, only)
+        only = list(dict.fromkeys(head.task for heads, _ in trained.values() for head in heads))
         beside = {name: as_method(heads, encode) for name, (heads, encode) in trained.items()}
-        results = evaluate_labels(shop, [*BASELINES], encode=encode, beside=beside)
+        results = evaluate_labels(shop, [*BASELINES], encode=encode, beside=beside, only=only)
         per_method = {name: run.per_slice for name, run in results.runs.items()}
         (args.out / "test.json").write_text(json.dumps(per_method, ensure_ascii=False, indent=1))
         _print(per_method)
@@ -117,18 +116,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--test", action="store_true", help="open the test split")
     return parser.parse_args()
-
-
-def _only(shop: Any, tasks: set[str]) -> Any:
-    """The shop with the labels of these tasks only, ``task`` or ``task:set``."""
-    from dataclasses import replace
-
-    labels = shop.table("labels")
-    names = labels["task"].where(
-        ~labels["task"].isin({name.partition(":")[0] for name in tasks if ":" in name}),
-        labels["task"] + ":" + labels["label"].str.partition("/")[0],
-    )
-    return replace(shop, labels=labels[names.isin(tasks)])
 
 
 def _print(per_method: dict[str, Any]) -> None:

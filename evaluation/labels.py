@@ -92,22 +92,26 @@ def evaluate_labels(
     encoder: Encoder | None = None,
     encode: Vectors | None = None,
     beside: Mapping[str, Fit] | None = None,
+    only: Sequence[str] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
 ) -> Results:
     """Measure label methods on every task; a method's own line is the mean over tasks, slices are the tasks.
 
     ``encode`` gives vectors of texts (with a cache, say); without it ``encoder`` is asked directly. ``beside`` are more
-    methods by name, in the table beside the named ones.
+    methods by name, in the table beside the named ones. ``only`` names the tasks to measure; None = all.
 
     Raises:
-        ConfigError: an unknown method, one that needs an encoder without one, or a name in ``beside`` that is taken.
+        ConfigError: an unknown method or task, a method that needs an encoder without one, or a name in ``beside`` that
+            is taken.
         ShopError: see `label_tasks`.
     """
     if encode is None and encoder is not None:
         encode = _encode_with(encoder)
     names = _chosen(methods, encode is not None)
     tasks = label_tasks(shop, stage=stage)
+    if only is not None:
+        tasks = _chosen_tasks(tasks, only)
     tell = progress or (lambda *_: None)
     runs, skipped = {}, [m for m in LABEL_METHODS if m not in names and not methods]
     for name, fit in _fits(names, encode, beside or {}).items():
@@ -230,6 +234,13 @@ def _chosen(methods: Sequence[str] | None, has_encoder: bool) -> tuple[str, ...]
         if name not in LABEL_METHODS:
             raise ConfigError(f"methods: for labels must be among {', '.join(LABEL_METHODS)}, got {name!r}")
     return tuple(dict.fromkeys(methods))
+
+
+def _chosen_tasks(tasks: Sequence[LabelTask], only: Sequence[str]) -> tuple[LabelTask, ...]:
+    known = {task.name for task in tasks}
+    if not only or not set(only) <= known:
+        raise ConfigError(f"only: must be among {', '.join(sorted(known))}, got {', '.join(only) or 'nothing'}")
+    return tuple(task for task in tasks if task.name in set(only))
 
 
 def _sentences(tasks: Sequence[LabelTask]) -> pd.DataFrame:

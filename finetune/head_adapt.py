@@ -48,7 +48,7 @@ class HeadAdaptConfig(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class _Sentences:
+class Sentences:
     """Training sentences of all tasks.
 
     Attributes:
@@ -106,7 +106,7 @@ def adapt_encoder(
     ]
     which = np.concatenate([np.full(int(_inside(task).sum()), n) for n, task in enumerate(tasks)])
     rows = np.concatenate([task.rows(task.train)[_inside(task)] for task in tasks])
-    sentences = _Sentences(model.tokens(texts, "query"), which, rows)
+    sentences = Sentences(model.tokens(texts, "query"), which, rows)
     losses = train_adapter(model, sentences, proxies, config, seed=seed, progress=progress)
     probes = [texts[row] for row in np.random.default_rng(seed).permutation(len(texts))[:16]]
     save_adapter(
@@ -124,7 +124,7 @@ def adapt_encoder(
 
 def train_adapter(
     model: TextModel,
-    sentences: _Sentences,
+    sentences: Sentences,
     proxies: Sequence[NDArray[np.float32]],
     config: HeadAdaptConfig,
     *,
@@ -171,7 +171,7 @@ def train_adapter(
 
 
 def proxy_loss(
-    model: TextModel, sentences: _Sentences, proxies: nn.ParameterList, chosen: NDArray[np.int64], sharpness: float
+    model: TextModel, sentences: Sentences, proxies: nn.ParameterList, chosen: NDArray[np.int64], sharpness: float
 ) -> torch.Tensor:
     """Mean cross-entropy of softmax(sharpness x cosine to the task's proxies) over the chosen sentences, a scalar.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.labels import evaluate_labels
+from ..evaluation.labels import evaluate_labels, label_tasks
 from ..evaluation.results import Results
 from ..evaluation.splits import Stage
 from ..profiling.adapters.kinds import AdapterConfig
@@ -143,7 +143,7 @@ def measure_heads(
     cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Results:
-    """Saved heads beside the baselines, on the ``labels`` protocol.
+    """Saved heads beside the baselines, on the tasks of the ``labels`` protocol that they have.
 
     Args:
         shop: with a ``labels`` table
@@ -161,7 +161,9 @@ def measure_heads(
         name: as_method(one.heads, None if one.encoder is None else encoding(one.encoder, cache, progress))
         for name, one in opened.items()
     }
-    return evaluate_labels(shop, names, stage=stage, encode=encode, beside=beside, progress=progress)
+    have = {task.name for task in label_tasks(shop, stage=stage)}
+    only = [name for name in dict.fromkeys(head.task for one in opened.values() for head in one.heads) if name in have]
+    return evaluate_labels(shop, names, stage=stage, encode=encode, beside=beside, only=only, progress=progress)
 
 
 def encoding(encoder: Encoder, cache: str | Path | None, progress: Progress | None = None) -> Encode:

@@ -97,6 +97,7 @@ def heads(
     _show("Held-out sentences (they chose the head, so it does a little worse on new ones)", run.to_dict()["held_out"])
     if results is not None:
         _show("Test sentences", _test_rows(results))
+    typer.echo(_LEGEND)
     typer.echo(f"Saved {out}: try  tasteprint intent TEXT --head {out} --workspace ... (or --shop ...)")
 
 
@@ -171,19 +172,39 @@ def _test_rows(results: Results | None) -> list[dict[str, Any]]:
     ]
 
 
+COLUMNS = {
+    "method": "method",
+    "task": "task",
+    "n": "n",
+    "accuracy": "acc",
+    "accuracy_forced": "forced",
+    "macro_f1": "F1",
+    "ece": "ECE",
+    "out_of_scope_auroc": "AUROC",
+    "out_of_scope_recall": "out",
+    "kind": "kind",
+}
+"""What the table shows of a row, and under which heading; the rest stays for ``--json``."""
+
+_LEGEND = (
+    "acc: accuracy in scope, abstaining counts as wrong; forced: had it to answer; F1: macro; ECE: calibration error; "
+    "AUROC: in scope against out of it; out: share of out-of-scope sentences found"
+)
+
+
 def _show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a table; what is nested in a row stays for ``--json``."""
+    """Rows as a table."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    plain = [{key: value for key, value in row.items() if not isinstance(value, dict)} for row in rows]
-    columns = list(dict.fromkeys(key for row in plain for key in row))
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        numeric = all(isinstance(row.get(column, 0), int | float) for row in plain)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left")
-    for row in plain:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+    shown = {key: heading for key, heading in COLUMNS.items() if any(key in row for row in rows)}
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for key, heading in shown.items():
+        numeric = any(isinstance(row.get(key), int | float) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in shown))
     Console().print(table)
 
 

@@ -296,11 +296,13 @@ def test_heads_stand_beside_the_baselines() -> None:
     here = TINY
     tasks = head_tasks(here, ["category"], share=0.2, rng=RNG(0))
     head = fit_head(tasks[0], QUICK, encode=ENCODE).head
-    only = replace(here, labels=here.table("labels").query("task == 'category'"))
-    results = evaluate_labels(only, ["majority"], encode=ENCODE, beside={"head": as_method([head], ENCODE)})
+    beside = {"head": as_method([head], ENCODE)}
+    results = evaluate_labels(here, ["majority"], encode=ENCODE, beside=beside, only=["category"])
     assert set(results.runs) == {"majority", "head"}
     assert results.runs["head"].metrics["accuracy"] > results.runs["majority"].metrics["accuracy"]
     with pytest.raises(ConfigError, match="beside: names must not be among"):
-        evaluate_labels(only, ["majority"], beside={"tfidf": as_method([head], ENCODE)})
+        evaluate_labels(here, ["majority"], beside={"tfidf": as_method([head], ENCODE)})
     with pytest.raises(ConfigError, match="there must be one for task 'intent'"):
-        evaluate_labels(here, ["majority"], beside={"head": as_method([head], ENCODE)})
+        evaluate_labels(here, ["majority"], beside=beside)
+    with pytest.raises(ConfigError, match="only: must be among category, intent, sentiment, got colour"):
+        evaluate_labels(here, ["majority"], only=["colour"])
