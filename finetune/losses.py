@@ -155,9 +155,7 @@ def margin_mse(anchors: Tensor, documents: Tensor, targets: Targets, config: Los
     4.0
     """
     if targets.teacher is None:
-        raise ConfigError(
-            "margin_mse needs targets.teacher, got none; score the pairs first or choose info_nce"
-        )
+        raise ConfigError("margin_mse needs targets.teacher, got none; score the pairs first or choose info_nce")
     asked = ~targets.teacher.isnan()
     away = anchors @ documents.T - targets.teacher.nan_to_num(0.0) / config.margin_scale  # (n, m)
     positive = asked & targets.judged & (targets.gain > 0)

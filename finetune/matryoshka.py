@@ -23,9 +23,7 @@ def matryoshka(loss: Loss, anchors: Tensor, documents: Tensor, targets: Targets,
     """
     dim = anchors.shape[1]
     if any(length > dim for length in config.dims):
-        raise ConfigError(
-            f"dims must be at most the vectors' {dim}, got {list(config.dims)}; leave longer ones out"
-        )
+        raise ConfigError(f"dims must be at most the vectors' {dim}, got {list(config.dims)}; leave longer ones out")
     total = loss(anchors, documents, targets, config)
     lengths = [length for length in config.dims if length < dim]
     for length in lengths:
