@@ -255,7 +255,8 @@ def _summed(
     key, slot = np.unique(np.asarray(first, dtype=np.int64)[some] * n_second + second[some], return_inverse=True)
     newest = np.full(len(key), -np.inf)
     np.maximum.at(newest, slot, at_s[some])
-    return np.bincount(slot, weights=weight[some], minlength=len(key)), key, newest
+    total = np.bincount(slot, weights=weight[some], minlength=len(key)).astype(np.float64)
+    return total, key.astype(np.int64), newest
 
 
 def _best(

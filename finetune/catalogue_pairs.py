@@ -8,7 +8,6 @@ anchors, a title against the rest of its item's text, are made here too.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from ..profiling.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts
 from ..profiling.units import stems
-from .examples import Examples, link, merge
+from .examples import Examples, link
 from .pairs_config import CatalogueConfig, PairsConfig
 from .pseudo_queries import Catalogue, Query, draw_query, read_catalogue, slipped
 
@@ -33,11 +32,21 @@ _LEAST_REST = 5  # words an item needs beside its title for a title to be an anc
 
 @dataclass(frozen=True, eq=False)
 class _Answers:
-    """Items that are a query, that mention it, and that have its words anywhere; ascending rows."""
+    """Items that are a query, that mention it, and all that have its words anywhere; ascending rows."""
 
     named: NDArray[np.int32]
     mentions: NDArray[np.int32]
-    spared: NDArray[np.int32]
+    holding: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Links:
+    """Anchors, and for each the rows, gains and spared rows of documents."""
+
+    anchors: list[str]
+    rows: list[NDArray[np.integer]]
+    gains: list[NDArray[np.float64]]
+    spared: list[NDArray[np.integer]]
 
 
 def catalogue_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
@@ -50,18 +59,33 @@ def catalogue_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: 
     options = config.catalogue
     catalogue = read_catalogue(items, options)
     draws = max(1, min(options.per_item * len(items), options.most))
-    drawn: Counter[Query] = Counter()
-    origin: dict[Query, list[int]] = {}
+    queries: dict[str, Query] = {}
+    origin: dict[str, list[int]] = {}
     for item in _evenly(len(items), draws, rng):
         query = draw_query(catalogue, item, options, rng)
         if query is not None:
-            drawn[query] += 1
-            origin.setdefault(query, []).append(item)
+            if query.text not in queries or queries[query.text].phrase < 0:
+                queries[query.text] = query
+            origin.setdefault(query.text, []).append(item)
     near, anywhere = postings(catalogue.near), postings(catalogue.anywhere)
-    short = [query for query in drawn if query.kind != "title"]
-    made = _linked(short, drawn, origin, catalogue, (near, anywhere), texts, options, rng)
-    long = [query for query in drawn if query.kind == "title"]
-    return merge([made, _titles(long, origin, items)]) if long else made
+    rest, rest_of = _rests([origin[q.text] for q in queries.values() if q.kind == "title"], items)
+    links = _Links([], [], [], [])
+    for text, query in queries.items():
+        mine = np.unique(np.asarray(origin[text], dtype=np.int32))
+        if query.kind == "title":
+            _add_title(links, text, mine, rest_of)
+        else:
+            found = _answers(query, catalogue, near, anywhere, mine)
+            for _ in range(ceil(len(origin[text]) ** options.temper)):
+                _add_query(links, text, found, rest_of, options, rng)
+    return link(
+        links.anchors,
+        [*texts, *rest],
+        (_of(links.rows), _flat(links.rows)),
+        gain=np.concatenate([np.zeros(0), *links.gains]),
+        source="catalogue",
+        spared=(_of(links.spared), _flat(links.spared)),
+    )
 
 
 def _evenly(n_items: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -84,18 +108,19 @@ def postings(words: Sequence[Collection[str]]) -> dict[str, NDArray[np.int32]]:
     return {word: np.frombuffer(rows, dtype=np.int32) for word, rows in found.items()}
 
 
-def _answers(query: Query, catalogue: Catalogue, near: Postings, anywhere: Postings, mine: Sequence[int]) -> _Answers:
+def _answers(
+    query: Query, catalogue: Catalogue, near: Postings, anywhere: Postings, mine: NDArray[np.int32]
+) -> _Answers:
     """Who answers a query; the items it was drawn from always do."""
     asked = list(dict.fromkeys(stems(query.text)))
     close, wide = _holding(near, asked), _holding(anywhere, asked)
-    own = np.unique(np.asarray(mine, dtype=np.int32))
     named = close
     if query.phrase >= 0:
         heads = catalogue.phrases.holding(query.phrase)
         named = heads if query.kind == "type" else np.intersect1d(heads, wide)
-    named = np.union1d(named, own).astype(np.int32)
+    named = np.union1d(named, mine).astype(np.int32)
     mentions = np.setdiff1d(close, named, assume_unique=True)
-    return _Answers(named, mentions, np.setdiff1d(wide, named, assume_unique=True))
+    return _Answers(named, mentions, np.union1d(named, wide).astype(np.int32))
 
 
 def _holding(index: Postings, asked: Sequence[str]) -> NDArray[np.int32]:
@@ -111,47 +136,41 @@ def _holding(index: Postings, asked: Sequence[str]) -> NDArray[np.int32]:
     return found
 
 
-def _linked(
-    queries: Sequence[Query],
-    drawn: Counter[Query],
-    origin: dict[Query, list[int]],
-    catalogue: Catalogue,
-    indexes: tuple[Postings, Postings],
-    texts: Sequence[str],
+def _rests(drawn: Sequence[Sequence[int]], items: pd.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
+    """What else is said of the items whose titles were drawn, and where that stands behind the items, -1 = nowhere."""
+    rows = np.unique(np.asarray([row for mine in drawn for row in mine], dtype=np.int64))
+    told = item_texts(items.iloc[rows], _REST)
+    long = [i for i, text in enumerate(told) if len(text.split()) >= _LEAST_REST]
+    place = np.full(len(items), -1, dtype=np.int64)
+    place[rows[long]] = len(items) + np.arange(len(long))
+    return [told[i] for i in long], place
+
+
+def _add_title(links: _Links, text: str, mine: NDArray[np.int32], rest_of: NDArray[np.int64]) -> None:
+    """A title as an anchor of what else is said of its items; the items themselves are spared."""
+    rest = rest_of[mine]
+    links.anchors.append(text)
+    links.rows.append(rest[rest >= 0])
+    links.gains.append(np.ones((rest >= 0).sum()))
+    links.spared.append(mine)
+
+
+def _add_query(
+    links: _Links,
+    text: str,
+    found: _Answers,
+    rest_of: NDArray[np.int64],
     config: CatalogueConfig,
     rng: np.random.Generator,
-) -> Examples:
-    """Anchors of short queries, with sampled positives and spared items."""
-    anchors: list[str] = []
-    rows: list[NDArray[np.int32]] = []
-    gains: list[NDArray[np.float64]] = []
-    spared: list[NDArray[np.int32]] = []
-    for query in queries:
-        found = _answers(query, catalogue, *indexes, origin[query])
-        for _ in range(ceil(drawn[query] ** config.temper)):
-            good = _sample(found.named, config.positives, rng)
-            some = _sample(found.mentions, config.mentions if config.mention_gain else 0, rng)
-            anchors.append(slipped(query.text, rng) if rng.random() < config.slips else query.text)
-            rows.append(np.concatenate([good, some]))
-            gains.append(np.concatenate([np.ones(len(good)), np.full(len(some), config.mention_gain)]))
-            spared.append(np.concatenate([found.named, found.spared, found.mentions]))
-    return link(
-        anchors,
-        texts,
-        (_of(rows), _flat(rows)),
-        gain=np.concatenate(gains) if gains else None,
-        source="catalogue",
-        spared=(_of(spared), _flat(spared)),
-    )
-
-
-def _titles(queries: Sequence[Query], origin: dict[Query, list[int]], items: pd.DataFrame) -> Examples:
-    """Titles as anchors of what else is said of their items: category, description, attributes."""
-    chosen = [(i, row) for i, query in enumerate(queries) for row in dict.fromkeys(origin[query])]
-    told = item_texts(items.iloc[[row for _, row in chosen]], _REST)
-    pairs = [(i, k) for k, (i, _) in enumerate(chosen) if len(told[k].split()) >= _LEAST_REST]
-    anchors, documents = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
-    return link([query.text for query in queries], told, (anchors, documents), source="catalogue")
+) -> None:
+    """A short query with sampled positives; all that has its words is spared, without a title too."""
+    good = _sample(found.named, config.positives, rng)
+    some = _sample(found.mentions, config.mentions if config.mention_gain else 0, rng)
+    rest = rest_of[found.holding]
+    links.anchors.append(slipped(text, rng) if rng.random() < config.slips else text)
+    links.rows.append(np.concatenate([good, some]))
+    links.gains.append(np.repeat([1.0, config.mention_gain], [len(good), len(some)]))
+    links.spared.append(np.concatenate([found.holding, rest[rest >= 0]]))
 
 
 def _sample(rows: NDArray[np.int32], most: int, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -159,11 +178,11 @@ def _sample(rows: NDArray[np.int32], most: int, rng: np.random.Generator) -> NDA
     return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
-def _of(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+def _of(lists: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
     """Which list each entry of the flat form is of."""
     return np.repeat(np.arange(len(lists)), [len(one) for one in lists])
 
 
-def _flat(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+def _flat(lists: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
     """Lists end to end."""
-    return np.concatenate(lists) if lists else np.zeros(0, dtype=np.int32)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *lists])

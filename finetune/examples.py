@@ -256,9 +256,9 @@ def batch_of(
     Raises:
         ConfigError: ``most`` without ``rng``.
     """
-    rows = np.asarray(rows, dtype=np.int32)
+    chosen: NDArray[np.int32] = np.asarray(rows).astype(np.int32)
     starts = examples.starts()
-    of, at = _flat(starts[rows], starts[rows + 1])
+    of, at = _flat(starts[chosen], starts[chosen + 1])
     drop = np.zeros(len(at), dtype=bool)
     if most is not None:
         if rng is None:
@@ -267,20 +267,20 @@ def batch_of(
         drop[order] = np.arange(len(at)) - np.searchsorted(of, of) >= most
     extra = np.zeros(0, dtype=np.int32) if negatives is None else np.asarray(negatives, dtype=np.int32).ravel()
     document = np.unique(np.concatenate([examples.document[at[~drop]], extra]))
-    gain = np.zeros((len(rows), len(document)), dtype=np.float32)
+    gain = np.zeros((len(chosen), len(document)), dtype=np.float32)
     judged = np.zeros(gain.shape, dtype=bool)
-    spread = np.ones(len(rows), dtype=np.float32)
+    spread = np.ones(len(chosen), dtype=np.float32)
     slot, inside = _find(document, examples.document[at])
     of, at, slot = of[inside], at[inside], slot[inside]
-    total = np.bincount(of, weights=examples.weight[at], minlength=len(rows))
-    spread = (total / np.maximum(np.bincount(of, minlength=len(rows)), 1)).astype(np.float32)
+    total = np.bincount(of, weights=examples.weight[at], minlength=len(chosen))
+    spread = (total / np.maximum(np.bincount(of, minlength=len(chosen)), 1)).astype(np.float32)
     judged[of, slot] = True
     gain[of, slot] = examples.gain[at] * examples.weight[at] / spread[of]
-    spared = _spared(examples, rows, document) & ~judged
-    kin = examples.group[rows][:, None] == examples.group[rows][None, :]  # (n, n)
-    if kin.sum() > len(rows):
+    spared = _spared(examples, chosen, document) & ~judged
+    kin = examples.group[chosen][:, None] == examples.group[chosen][None, :]  # (n, n)
+    if kin.sum() > len(chosen):
         spared |= (kin.astype(np.float32) @ (gain > 0).astype(np.float32) > 0) & ~judged
-    return Batch(rows, document, gain, judged, spared, np.where(spread > 0, spread, 1).astype(np.float32))
+    return Batch(chosen, document, gain, judged, spared, np.where(spread > 0, spread, 1).astype(np.float32))
 
 
 def rows_of(examples: Examples) -> Iterator[dict[str, Any]]:

@@ -81,7 +81,9 @@ def _found(what: str, texts: Sequence[str], held: Sequence[str]) -> list[str]:
     group = near_duplicates([*texts, *held])
     mine, theirs = group[: len(texts)], group[len(texts) :]
     exact = sorted({query_text(text).casefold() for text in texts} & {query_text(text).casefold() for text in held})
-    near = {texts[i] for i in np.flatnonzero(np.isin(mine, theirs)) if query_text(texts[i]).casefold() not in exact}
+    near = {
+        texts[i] for i in np.flatnonzero(np.isin(mine, theirs)).tolist() if query_text(texts[i]).casefold() not in exact
+    }
     said = [f"{what.format(n=len(exact))} ({_some(exact)})"] if exact else []
     return said + ([f"near duplicates of {what.format(n=len(near))} ({_some(sorted(near))})"] if near else [])
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.readable import STOP_WORDS
-from ..profiling.units import UNITS, normalise, stem, words
+from ..profiling.units import UNITS, model_numbers, normalise, stem, words
 
 LONGEST = 3
 COHESION = 0.25
@@ -150,7 +150,7 @@ def mine_phrases(titles: Sequence[str], brands: Sequence[str], *, least_items: i
     Returns:
         Phrases in order of their first item.
     """
-    runs = [pieces(title) for title in titles]
+    runs = [pieces(_without_models(title)) for title in titles]
     sticks = cohesive_pairs(runs)
     places: dict[tuple[str, ...], list[int]] = {}
     written: dict[tuple[str, ...], Counter[str]] = {}
@@ -204,13 +204,20 @@ def _mentions(runs: Sequence[Sequence[Sequence[str]]], wanted: frozenset[tuple[s
     """How many titles have each phrase's words in a row, head or not."""
     counted: Counter[tuple[str, ...]] = Counter()
     for title in runs:
-        found = set()
+        found: set[tuple[str, ...]] = set()
         for run in title:
             stems = [stem(word) for word in run]
             for length in range(1, LONGEST + 1):
                 found.update(tuple(stems[i : i + length]) for i in range(len(stems) - length + 1))
         counted.update(found & wanted)
     return counted
+
+
+def _without_models(title: str) -> str:
+    """A title with a comma where a model number stands: "TX" of "TX-200" names no product."""
+    for model in model_numbers(title):
+        title = title.replace(model, ", ")
+    return title
 
 
 def _turns(run: Sequence[str], i: int) -> bool:
