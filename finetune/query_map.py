@@ -26,7 +26,7 @@ class MapConfig(BaseModel):
     lr: float = Field(default=1e-3, gt=0, description="its learning rate")
     batch: int = Field(default=256, ge=2, description="queries in a step; their items are each other's negatives")
     temperature: float = Field(default=0.05, gt=0, description="divides cosines before the softmax")
-    pull: float = Field(default=0.01, ge=0, description="weight of the squared entries of W in the loss")
+    pull: float = Field(default=0.03, ge=0, description="weight of the squared entries of W in the loss")
 
 
 @dataclass(frozen=True, eq=False)
