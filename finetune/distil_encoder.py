@@ -160,7 +160,9 @@ def _fit(
     learner = student.with_layers(layers)
     optimiser = torch.optim.AdamW(_groups(layers, config.decay), lr=config.lr)
     every = [tensor for layer in layers for tensor in layer.values()]
-    began, losses, waiting = clock(), [], []
+    began = clock()
+    losses: list[float] = []
+    waiting: list[NDArray[np.int64]] = []
     lengths = [len(tokens[row]) for row in used]
     while len(losses) < config.steps:
         spent = (clock() - began) / (60 * config.minutes) if config.minutes else 0.0

@@ -129,8 +129,8 @@ def curve_data(
     part = Shop(name=shop.name, items=items, judgements=valid.reset_index(drop=True), meta=shop.meta)
     split = search_split(part, stage="valid")
     links = Links(
-        pd.Index(texts).get_indexer(training["query"][chosen]).astype(np.int64),
-        pd.Index(items["item_id"]).get_indexer(training["item_id"][chosen]).astype(np.int64),
+        pd.Index(texts).get_indexer(training["query"].to_numpy(object)[chosen]).astype(np.int64),
+        pd.Index(items["item_id"]).get_indexer(training["item_id"].to_numpy(object)[chosen]).astype(np.int64),
         gain[chosen],
     )
     return CurveData(
@@ -202,7 +202,7 @@ def curve_tests(points: Sequence[Point], *, metric: str = METRICS[0]) -> list[di
 
 
 def best_by_words(index: Bm25Model, texts: Sequence[str], k: int) -> NDArray[np.int64]:
-    """Rows of BM25's best ``k`` items of each text, best first, ties by row, -1 beyond those with a word of it, (n, k)."""
+    """Rows of BM25's best ``k`` items of each text, best first, ties by row, -1 after the last that matches, (n, k)."""
     found = index.match(texts).tocsr()
     best = np.full((len(texts), k), -1, dtype=np.int64)
     for row in range(len(texts)):

@@ -163,7 +163,7 @@ def choose_threshold(score: Float, relevant: NDArray[np.bool_], config: PseudoCo
     """
     config = PseudoConfig() if config is None else config
     order = np.argsort(-score, kind="stable")
-    hits, n = np.cumsum(relevant[order]), np.arange(1, len(order) + 1)
+    hits, n = np.cumsum(relevant[order], dtype=np.int64), np.arange(1, len(order) + 1)
     last = np.append(score[order][1:] != score[order][:-1], True)  # of its equals: ties are trusted together
     low = wilson_low(hits, n)
     good = np.flatnonzero(last & (n >= config.least_pairs) & (low >= config.precision))
