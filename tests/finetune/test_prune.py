@@ -167,6 +167,17 @@ def test_a_unit_that_repeats_another_is_made_up_for_by_the_refit(slim: Slim, tok
     torch.testing.assert_close(vectors_of(refitted, tokens), vectors_of(twin, tokens), atol=1e-4, rtol=0)
 
 
+def test_units_that_never_change_go_into_the_bias(slim: Slim, tokens: list[list[int]]) -> None:
+    constant = slim
+    for number in range(4):
+        layer = slim.weights.layers[number]
+        up, bias = layer["up.weight"].clone(), layer["up.bias"].clone()
+        up[::2], bias[::2] = 0, 1.5
+        constant = with_layer(constant, number, up_weight=up, up_bias=bias)
+    fewer = prune(constant, "units", 16, tokens)
+    torch.testing.assert_close(vectors_of(fewer, tokens), vectors_of(constant, tokens), atol=1e-4, rtol=0)
+
+
 def test_a_layer_that_does_nothing_is_dropped_first(slim: Slim, tokens: list[list[int]]) -> None:
     layer = slim.weights.layers[1]
     idle = {name: torch.zeros_like(layer[name]) for name in ("out.weight", "out.bias", "down.weight", "down.bias")}
