@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,10 +110,10 @@ def adapter_costs(
     jobs = [(name, config.model_copy(update={"kind": kind}), size, device, clock) for kind in kinds]
     if device != "cpu":
         return [_measured(*job) for job in jobs]
-    context, found = multiprocessing.get_context("spawn"), []
-    for job in jobs:
-        with context.Pool(1) as pool:
-            found.append(pool.apply(_measured, job))
+    found = []
+    for job in jobs:  # a process each: what one leaves behind must not count for the next
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            found.append(pool.submit(_measured, *job).result())
     return found
 
 

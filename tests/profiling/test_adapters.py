@@ -220,6 +220,14 @@ def test_adalora_resumes_to_the_last_bit(bert: Path):
         assert all(torch.equal(values, resumed[name]) for name, values in whole.items())
 
 
+def test_adaloras_memory_goes_on_from_where_it_was(bert: Path):
+    half = adalora(bert, last=4)
+    held = {"adapter": adapter_state(half), "training": training_state(half)}
+    whole, resumed = training_state(adalora(bert, last=5)), training_state(adalora(bert, first=4, last=5, resume=held))
+    assert len(whole) > 3 * 2 * 6 * LAYERS
+    assert all(torch.equal(values, resumed[name]) for name, values in whole.items())
+
+
 def test_adalora_says_when_gradients_are_gone(bert: Path):
     model = opened(bert, "adalora")
     with pytest.raises(EncoderError, match="before the gradients are cleared"):
