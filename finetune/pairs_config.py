@@ -23,17 +23,17 @@ class CatalogueConfig(BaseModel):
     most: int = Field(default=200_000, ge=1, description="draws at most; larger catalogues are sampled evenly")
     shares: Mapping[QueryKind, float] = Field(
         default={
-            "type": 0.35,
+            "type": 0.5,
             "brand_type": 0.15,
-            "value_type": 0.2,
+            "value_type": 0.17,
             "brand": 0.02,
-            "model": 0.05,
-            "words": 0.18,
-            "title": 0.05,
+            "model": 0.04,
+            "words": 0.1,
+            "title": 0.02,
         },
         description="how often each kind is drawn, relative to the others an item allows",
     )
-    temper: float = Field(default=0.5, ge=0, le=1, description="a query drawn n times becomes n to this power anchors")
+    temper: float = Field(default=0.7, ge=0, le=1, description="a query drawn n times becomes n to this power anchors")
     positives: int = Field(default=6, ge=1, le=1000, description="items linked to an anchor at most")
     mentions: int = Field(default=2, ge=0, le=1000, description="items linked that only mention the query, at most")
     mention_gain: float = Field(default=0.2, ge=0, le=1, description="gain of an item that only mentions the query")

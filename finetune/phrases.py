@@ -48,7 +48,7 @@ black white gray grey silver red blue green yellow orange purple pink brown beig
 transparent clear multicolor multicolour colour color colours colors original genuine standard premium professional pro
 deluxe basic classic compact ultra super high low full mini new best free extra heavy light dark wide slim thin thick
 long short big huge soft hard smooth digital electric natural wireless internal external indoor outdoor left right top
-bottom upper lower
+bottom upper lower type series version style size model unit edition generation
 """
 QUALITIES: frozenset[str] = frozenset(_QUALITIES.split())
 """Words that say what a thing is like and head no product's name."""

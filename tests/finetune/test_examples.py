@@ -92,6 +92,8 @@ def test_a_batch_has_all_links_and_spares(few: Examples) -> None:
     assert batch.spared[0, at["Pan"]]
     assert batch.spared[1, at["Lamp A"]]  # a positive of its near duplicate
     assert not batch.spared[1, at["Pan"]]  # judged irrelevant stays a negative
+    both = replace(few, spared_anchor=few.anchor, spared_document=few.document)
+    assert not batch_of(both, np.array([0, 2])).spared.any()  # a link says more
     apart = batch_of(few, np.array([0, 2]))
     assert not apart.spared[1].any()
 
