@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,23 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
-from ..profiling.adapters.kinds import adapter_state, after_step, load_adapter_state, regulariser
+from ..profiling.adapters.kinds import (
+    adapter_state,
+    after_step,
+    load_adapter_state,
+    load_training_state,
+    regulariser,
+    training_state,
+)
 from ..profiling.adapters.text_model import TextModel
+from ..profiling.errors import ExtraMissingError
 from .cached import cached_step
 from .examples import Examples, batch_of
 from .losses import LossConfig, Targets, compute_loss
 from .train_config import TrainConfig
 
 _STATE = "adapter.safetensors"
+_INNER = "training.safetensors"  # what an adapter keeps beside its parameters
 _DONE = "trainer_state.json"  # the last file that Trainer writes of a checkpoint
 
 Look = Callable[[TextModel], Mapping[str, float]]
@@ -258,14 +268,16 @@ class TextTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        save_file(training_state(self.text_model), folder / _INNER)
         save_file(adapter_state(self.text_model), folder / _STATE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_adapter_state(self.text_model, load_file(Path(resume_from_checkpoint) / _STATE))
+        load_training_state(self.text_model, load_file(Path(resume_from_checkpoint) / _INNER))
 
     def _load_best_model(self) -> None:
         if self.state.best_model_checkpoint is not None:
-            load_adapter_state(self.text_model, load_file(Path(self.state.best_model_checkpoint) / _STATE))
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
 
 
 class _AfterStep(TrainerCallback):
@@ -297,6 +309,18 @@ def encode_shared(model: TextModel, tokens: Sequence[list[int]], *, batch_tokens
         return _gathered(own, len(tokens)).cpu().numpy()
 
 
+def _trackers(config: TrainConfig) -> list[str] | str:
+    """Where the curve goes beside its file.
+
+    Raises:
+        ExtraMissingError: a tracker is not installed.
+    """
+    for name in config.report_to:
+        if find_spec(name) is None:
+            raise ExtraMissingError(f"train.report_to: {name} is not installed; pip install 'tasteprint[track]'")
+    return list(config.report_to) or "none"
+
+
 def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> TrainingArguments:
     """Trainer's own arguments for these settings."""
     every = max(1, steps // config.evaluations)
@@ -322,7 +346,7 @@ def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> Tr
         greater_is_better=True,
         logging_steps=max(1, min(10, steps // 20)),
         logging_first_step=True,
-        report_to=list(config.report_to) or "none",
+        report_to=_trackers(config),
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,

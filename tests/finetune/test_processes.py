@@ -39,8 +39,10 @@ def launched(arguments: list[str], *, processes: int = 1) -> None:
     alone = [sys.executable, *arguments]
     command = alone
     if processes > 1:
-        launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1",
-                    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+        launcher = [
+            "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1",
+            "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+        ]  # fmt: skip
         command = [sys.executable, *launcher, *arguments]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -17,7 +17,7 @@ from tasteprint.finetune.train_config import LEARNING_RATES, FinetuneConfig, rea
 from tasteprint.finetune.trainer import TextTrainer, last_checkpoint
 from tasteprint.profiling.adapters.kinds import ADAPTERS
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
-from tasteprint.profiling.errors import ConfigError
+from tasteprint.profiling.errors import ConfigError, ExtraMissingError
 from tests.finetune.runs import base_for, small_config, small_shop
 
 
@@ -66,12 +66,12 @@ def test_a_run_learns_and_its_adapter_opens(base: Path, tmp_path: Path):
     assert f"{outcome.tuned['score']:.4f}" in report
 
 
-@pytest.mark.parametrize("killed_at", [2, 6, 7, 15])
+@pytest.mark.parametrize(("killed_at", "kind"), [(2, "lora"), (7, "lora"), (14, "adalora")])
 def test_killed_and_resumed_is_the_same_to_the_last_bit(
-    base: Path, tmp_path: Path, killed_at: int, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, killed_at: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
     """With dropout in network and adapter, so that random numbers must go on where they were."""
-    config = small_config(base, dropout=0.2)
+    config = small_config(base, adapter=kind, dropout=0.2)
     config = config.model_copy(update={"adapter": config.adapter.model_copy(update={"dropout": 0.1})})
     whole = trained(base, tmp_path / "whole", config)
     step, count = TextTrainer.training_step, itertools.count(1)
@@ -135,6 +135,22 @@ def test_adalora_moves_ranks_during_a_run(base: Path, tmp_path: Path):
     outcome = trained(base, tmp_path / "run", small_config(base, adapter="adalora", epochs=12))
     ranks = {name: int((np.abs(array) > 0).sum()) for name, array in weights(outcome).items() if "lora_E" in name}
     assert len(set(ranks.values())) > 1, ranks
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow"])
+def test_the_curve_goes_to_a_tracker_too(base: Path, tmp_path: Path, tracker: str, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip(tracker)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlflow"))
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    trained(base, tmp_path / "run", small_config(base, epochs=1, report_to=[tracker]))
+    written = [*tmp_path.rglob("events.out.tfevents*"), *tmp_path.glob("mlflow/*/*/metrics/*loss")]
+    assert written
+
+
+def test_a_tracker_that_is_not_installed_is_named(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tasteprint.finetune.trainer.find_spec", lambda name: None)
+    with pytest.raises(ExtraMissingError, match=r"pip install 'tasteprint\[track\]'"):
+        trained(base, tmp_path / "run", small_config(base, report_to=["tensorboard"]))
 
 
 def test_a_folder_holds_one_run(base: Path, tmp_path: Path):
