@@ -1,7 +1,8 @@
 """Training pairs from a catalogue alone: pseudo-queries and every item that answers them, no behaviour needed.
 
 A pseudo-query comes from one item, but many items answer "usb cable". All items that hold its words are found: those
-that *are* it become positives, those that mention it get a little gain, the rest of them are spared as negatives. Long
+that *are* it become positives, those that mention it get a little gain, the rest of them are spared as negatives. Items
+that lack just one of its words ("usb adapter") are linked without gain: hard negatives that need no encoder. Long
 anchors, a title against the rest of its item's text, are made here too.
 """
 
@@ -28,6 +29,7 @@ Postings = Mapping[str, NDArray[np.int32]]
 
 _REST = TemplateConfig(fields=("category", "description", "attributes"))
 _LEAST_REST = 5  # words an item needs beside its title for a title to be an anchor
+_MOST_LOOKED_AT = 256  # items from which near misses are drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,8 @@ def catalogue_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: 
         else:
             found = _answers(query, catalogue, near, anywhere, mine)
             for _ in range(ceil(len(origin[text]) ** options.temper)):
-                _add_query(links, text, found, rest_of, options, rng)
+                misses = _near_misses(text, near, found.holding, options.misses, rng)
+                _add_query(links, text, found, misses, rest_of, options, rng)
     return link(
         links.anchors,
         [*texts, *rest],
@@ -136,6 +139,20 @@ def _holding(index: Postings, asked: Sequence[str]) -> NDArray[np.int32]:
     return found
 
 
+def _near_misses(
+    text: str, near: Postings, holding: NDArray[np.int32], most: int, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Items whose title, brand and category lack just one of a query's words, chosen at random, and have it nowhere."""
+    asked = list(dict.fromkeys(stems(text)))
+    if len(asked) < 2 or not most:
+        return np.zeros(0, dtype=np.int32)
+    del asked[int(rng.integers(len(asked)))]
+    found = _holding(near, asked)
+    if len(found) > _MOST_LOOKED_AT:
+        found = np.sort(rng.choice(found, _MOST_LOOKED_AT, replace=False))
+    return _sample(np.setdiff1d(found, holding, assume_unique=True), most, rng)
+
+
 def _rests(drawn: Sequence[Sequence[int]], items: pd.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
     """What else is said of the items whose titles were drawn, and where that stands behind the items, -1 = nowhere."""
     rows = np.unique(np.asarray([row for mine in drawn for row in mine], dtype=np.int64))
@@ -159,6 +176,7 @@ def _add_query(
     links: _Links,
     text: str,
     found: _Answers,
+    misses: NDArray[np.int32],
     rest_of: NDArray[np.int64],
     config: CatalogueConfig,
     rng: np.random.Generator,
@@ -168,8 +186,8 @@ def _add_query(
     some = _sample(found.mentions, config.mentions if config.mention_gain else 0, rng)
     rest = rest_of[found.holding]
     links.anchors.append(slipped(text, rng) if rng.random() < config.slips else text)
-    links.rows.append(np.concatenate([good, some]))
-    links.gains.append(np.repeat([1.0, config.mention_gain], [len(good), len(some)]))
+    links.rows.append(np.concatenate([good, some, misses]))
+    links.gains.append(np.repeat([1.0, config.mention_gain, 0.0], [len(good), len(some), len(misses)]))
     links.spared.append(np.concatenate([found.holding, rest[rest >= 0]]))
 
 

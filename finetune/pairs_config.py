@@ -37,6 +37,12 @@ class CatalogueConfig(BaseModel):
     positives: int = Field(default=6, ge=1, le=1000, description="items linked to an anchor at most")
     mentions: int = Field(default=2, ge=0, le=1000, description="items linked that only mention the query, at most")
     mention_gain: float = Field(default=0.2, ge=0, le=1, description="gain of an item that only mentions the query")
+    misses: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="items linked as irrelevant that lack just one word, at most",
+    )
     least_items: int = Field(default=3, ge=1, description="items that must share a product name or value")
     slips: float = Field(default=0.05, ge=0, le=1, description="share of pseudo-queries with a slip of the finger")
 
