@@ -26,6 +26,7 @@ from ..texts import TextKind
 from .kinds import AdapterConfig, attach_adapter
 
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
+_SHORTEST = 4
 _ADAPTED = ("query", "key", "value", "out", "up", "down")
 
 
@@ -186,10 +187,13 @@ def open_text_model(
             third more time
 
     Raises:
-        EncoderError: the checkpoint cannot be found or read, is not of the BERT family, or ``dropout`` is out of range.
+        EncoderError: the checkpoint cannot be found or read or is not of the BERT family, or ``dropout`` or
+            ``max_length`` is out of range.
     """
     if dropout is not None and not 0 <= dropout < 1:
         raise EncoderError(f"dropout must be in [0, 1), got {dropout}; leave it out for the checkpoint's own")
+    if max_length is not None and max_length < _SHORTEST:
+        raise EncoderError(f"max_length must be at least {_SHORTEST}, got {max_length}; leave it out to keep all")
     folder = checkpoint_folder(name)
     checkpoint = read_checkpoint(folder)
     transformer, tokenizer = load_pretrained(checkpoint.encoder, name, torch.float32)

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tasteprint.profiling.adapters.kinds import ADAPTERS, AdapterConfig
+from tasteprint.profiling.adapters.kinds import ADAPTERS, AdapterConfig, after_step
+from tasteprint.profiling.adapters.merge import write_merged
 from tasteprint.profiling.adapters.text_model import TextModel, batches, open_text_model, padded
 from tasteprint.profiling.errors import EncoderError
 from tests.profiling import family_checkpoints as made
@@ -171,6 +172,33 @@ def test_bottlenecks_stand_where_the_papers_put_them(bert: Path):
     torch.testing.assert_close(half(hidden, entering), expected)
 
 
+@pytest.mark.parametrize("kind", ["lora", "prefix"])
+def test_recomputing_layers_in_every_family(checkpoint: Path, kind: str):
+    plain, thrifty = moved(opened(checkpoint, kind)), moved(opened(checkpoint, kind, checkpointing=True))
+    for model in (plain, thrifty):
+        model(model.tokens(made.TEXTS))[:, :3].sum().backward()
+    for one, two in zip(plain.parameters(), thrifty.parameters(), strict=True):
+        if one.requires_grad:
+            torch.testing.assert_close(one.grad, two.grad, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(vectors(plain), vectors(thrifty))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_gpu_gives_the_same(bert: Path, kind: str):
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    there, here = moved(opened(bert, kind)).to("cuda"), moved(opened(bert, kind))
+    with torch.no_grad():
+        found = there.encode_tokens(there.tokens(made.TEXTS)).cpu().numpy()
+    np.testing.assert_allclose(found, vectors(here), atol=1e-5)
+    there(there.tokens(made.TEXTS))[:, :3].sum().backward()
+    after_step(there, 0)
+    if ADAPTERS[kind].mergeable:
+        merged = write_merged(there, bert.parent / f"merged-{kind}")
+        np.testing.assert_allclose(made.transformers_vectors(merged, made.TEXTS), vectors(there.cpu()), atol=1e-5)
+
+
 def test_batches_hold_their_budget():
     lengths = [3, 9, 4, 4, 30, 1]
     found = list(batches(lengths, 12))
@@ -198,6 +226,8 @@ def test_dropout_is_what_is_asked_for(bert: Path):
     np.testing.assert_array_equal(vectors(none), vectors(none))
     kept.eval()
     np.testing.assert_allclose(vectors(kept), vectors(none), atol=1e-6)
+    with pytest.raises(EncoderError, match="max_length must be at least 4, got 3"):
+        open_text_model(str(bert), max_length=3)
     for dropout in (-0.1, 1.0):
         with pytest.raises(EncoderError, match=r"dropout must be in \[0, 1\)"):
             open_text_model(str(bert), dropout=dropout)
