@@ -65,13 +65,18 @@ def main() -> None:
     cache = args.cache or args.out / "cache"
     base: Encoder = MultilingualEncoder() if args.encoder == "use" else open_encoder(EncoderConfig(name=args.encoder))
     trained: dict[str, tuple[Sequence[TaskHead], Encode | None]] = {}
-    for seed in range(args.seeds):
+    for seed in args.seed or range(args.seeds):
         name = f"heads, seed {seed}"
         if args.encoder == "use":
             encode = encoding(base, cache)
             tasks = head_tasks(shop, args.task, share=config.held_out, rng=np.random.default_rng(seed))
             fitted = tuple(fit_head(task, config, encode=encode, seed=seed) for task in tasks)
             trained[name] = ([one.head for one in fitted], encode)
+        elif args.reuse and (args.out / f"seed{seed}" / "CURRENT").is_file():
+            opened = open_heads(args.out / f"seed{seed}")
+            trained[name] = (opened.heads, None if opened.encoder is None else encoding(opened.encoder, cache))
+            print(json.dumps({"seed": seed, **opened.about}, ensure_ascii=False), flush=True)
+            continue
         else:
             folder = args.out / f"seed{seed}"
             run = train_heads(
@@ -97,7 +102,7 @@ def main() -> None:
         encode = lambda texts: embed_texts(list(texts), base, cache, kind="query")  # noqa: E731
         only = list(dict.fromkeys(head.task for heads, _ in trained.values() for head in heads))
         beside = {name: as_method(heads, encode) for name, (heads, encode) in trained.items()}
-        results = evaluate_labels(shop, [*BASELINES], encode=encode, beside=beside, only=only)
+        results = evaluate_labels(shop, args.baseline or [*BASELINES], encode=encode, beside=beside, only=only)
         per_method = {name: run.per_slice for name, run in results.runs.items()}
         (args.out / "test.json").write_text(json.dumps(per_method, ensure_ascii=False, indent=1))
         _print(per_method)
@@ -112,6 +117,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", default="none")
     parser.add_argument("--kind", default="auto")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, action="append", help="these seeds, instead of the first ones")
+    parser.add_argument("--reuse", action="store_true", help="open what is saved in OUT instead of training it again")
+    parser.add_argument("--baseline", action="append", help="these baselines, instead of all")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--test", action="store_true", help="open the test split")

@@ -133,13 +133,18 @@ def hold_out(labels: NDArray[np.object_], share: float, *, rng: Generator) -> ND
 def _task(
     name: str, train: Labelled, valid: Labelled, out_label: str | None, *, share: float, rng: Generator
 ) -> HeadTask:
-    """A task; held-out sentences that are also training sentences do not calibrate."""
+    """A task. Held-out texts that are training texts too do not calibrate; if none is left, train gives some."""
     here = out_label if out_label in set(train.labels) | set(valid.labels) else None
     classes = classes_of(train, out_label)
-    own = bool(len(valid.texts))
-    if not own:
-        out = hold_out(train.labels, share, rng=rng)
-        train, valid = train.take(np.flatnonzero(~out)), train.take(np.flatnonzero(out))
+    own = _unseen(valid, train)
+    if set(own.labels) & set(classes):
+        return HeadTask(name, train, own, True, classes, here)
+    out = hold_out(train.labels, share, rng=rng)
+    kept, held = train.take(np.flatnonzero(~out)), train.take(np.flatnonzero(out))
+    return HeadTask(name, kept, _unseen(held, kept), False, classes, here)
+
+
+def _unseen(part: Labelled, train: Labelled) -> Labelled:
+    """The sentences of ``part`` whose text is no training sentence."""
     seen = set(train.texts)
-    valid = valid.take(np.flatnonzero([text not in seen for text in valid.texts]))
-    return HeadTask(name, train, valid, own, classes, here)
+    return part.take(np.array([row for row, text in enumerate(part.texts) if text not in seen], dtype=np.int64))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.errors import ConfigError
+from ..profiling.errors import ConfigError, ShopError
 from ..profiling.head import Network, TaskHead
 from ..profiling.head_scores import OUT_SCORES, Seen, spread_of
 from ..profiling.head_words import WordFeatures, fit_words_of
@@ -73,10 +73,16 @@ def fit_head(
 
     Raises:
         ConfigError: the kind asked for needs an encoder and there is none, or the score cannot be computed.
+        ShopError: no held-out sentence is left to choose and calibrate with.
     """
     config = config or HeadConfig()
     kinds = _kinds(config, encode is not None)
     held = _Part.of(task, task.held_out, encode)
+    if not held.inside.any():
+        raise ShopError(
+            f"labels: task {task.name!r} must have held-out sentences of its classes that differ from the training "
+            "sentences, got none; add other sentences"
+        )
     train = _Part.of(task, task.train, encode)
     tell = progress or (lambda *_: None)
     tried: dict[tuple[str, int], TaskHead] = {}

@@ -45,13 +45,13 @@ class OutScore:
         source: where it is from
     """
 
-    score: Callable[[Seen], Floats]
+    score: Callable[[Seen], NDArray[np.floating]]
     needs: tuple[str, ...]
     about: str
     source: str
 
 
-def log_sum_exp(logits: Floats) -> Floats:
+def log_sum_exp(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """log of the sum of exp over the last axis, (n, k) -> (n,)."""
     most = logits.max(axis=1)
     return most + np.log(np.exp(logits - most[:, None]).sum(axis=1))
@@ -71,7 +71,7 @@ def _likeness(seen: Seen) -> Floats:
     return ((seen.vectors / np.maximum(length, 1e-12)) @ seen.means.T).max(axis=1)
 
 
-def _against_outside(seen: Seen) -> Floats:
+def _against_outside(seen: Seen) -> NDArray[np.floating]:
     """Log-odds of any class against being out of scope."""
     return log_sum_exp(seen.logits) - (0.0 if seen.outside is None else seen.outside)
 

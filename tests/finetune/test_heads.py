@@ -138,6 +138,12 @@ def test_held_out_texts_that_are_trained_on_do_not_calibrate() -> None:
     rows = [(f"text {n % 30}", "ab"[n % 2], "letter", "train" if n < 30 else "valid") for n in range(40)]
     (found,) = head_tasks(shop([*rows, ("new", "a", "letter", "valid")]), share=0.2, rng=RNG(0))
     assert found.held_out.texts == ("new",)
+    (none_left,) = head_tasks(shop(rows), share=0.2, rng=RNG(0))
+    assert not none_left.own_valid
+    assert len(none_left.held_out.texts) == 6
+    empty = replace(none_left, held_out=Labelled((), np.array([], dtype=object)))
+    with pytest.raises(ShopError, match="task 'letter' must have held-out sentences"):
+        fit_head(empty, QUICK, encode=None)
 
 
 def test_sets_are_tasks_of_their_own_and_can_be_asked_for() -> None:
