@@ -81,6 +81,9 @@ def test_the_threshold_by_hand() -> None:
     assert looser is not None
     assert (looser.score, looser.n) == (5.0, 6)  # both pairs with score 5, or none
     assert looser.precision == pytest.approx(precision_score(relevant, score >= looser.score))
+    tied = choose_threshold(np.array([9, 8, 7, 5, 5], np.float32), np.array([1, 1, 1, 1, 0], bool), config)
+    assert tied is not None
+    assert (tied.score, tied.n) == (7.0, 3)  # the first pair with 5 cannot be had without the second: 4 of 5 is .44
     assert choose_threshold(score, relevant, PseudoConfig(precision=0.9, least_pairs=1)) is None
     assert choose_threshold(score, relevant, PseudoConfig(precision=0.5, least_pairs=4)) is None
 
