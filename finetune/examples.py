@@ -1,22 +1,19 @@
 """What a retrieval fine-tune learns from, in one form whatever it came from: anchors, documents and graded links.
 
-Covers the noun, joining and cutting it, one batch of it as aligned arrays and its forms for the ``datasets`` library.
-Where links come from is `pairs`' work, which anchors stay together `splits`', what a model does with a batch `losses`'.
+Covers the noun, joining and cutting it, and one batch of it as aligned arrays. Where links come from is `pairs`' work,
+which anchors stay together `splits`', what a model does with a batch `losses`', tables and streams `streams`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.errors import ConfigError
-
-if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
 
 
 def _no_rows() -> NDArray[np.int32]:
@@ -281,55 +278,6 @@ def batch_of(
     if kin.sum() > len(chosen):
         spared |= (kin.astype(np.float32) @ (gain > 0).astype(np.float32) > 0) & ~judged
     return Batch(chosen, document, gain, judged, spared, np.where(spread > 0, spread, 1).astype(np.float32))
-
-
-def rows_of(examples: Examples) -> Iterator[dict[str, Any]]:
-    """One record an anchor: anchor, documents, gains, weights, source, group; in order."""
-    starts = examples.starts()
-    for row, anchor in enumerate(examples.anchors):
-        some = slice(starts[row], starts[row + 1])
-        yield {
-            "anchor": anchor,
-            "documents": [examples.documents[d] for d in examples.document[some]],
-            "gains": examples.gain[some].tolist(),
-            "weights": examples.weight[some].tolist(),
-            "source": str(examples.source[row]),
-            "group": int(examples.group[row]),
-        }
-
-
-def to_dataset(examples: Examples) -> Dataset:
-    """The examples as a table of the ``datasets`` library, one row an anchor, columns as in `rows_of`."""
-    from datasets import Dataset
-
-    records = list(rows_of(examples))
-    return Dataset.from_dict({name: [r[name] for r in records] for name in _features()}, features=_features())
-
-
-def to_stream(parts: Iterable[Examples]) -> IterableDataset:
-    """The same rows as `to_dataset` of each part in turn, made one by one as they are read.
-
-    Args:
-        parts: something that can be iterated anew each time; parts made on the way (`pairs.SourceParts`) are in memory
-            one at a time
-    """
-    from datasets import IterableDataset
-
-    return IterableDataset.from_generator(_rows, gen_kwargs={"parts": parts}, features=_features())
-
-
-def _rows(parts: Iterable[Examples]) -> Iterator[dict[str, Any]]:
-    """The records of each part in turn."""
-    for part in parts:
-        yield from rows_of(part)
-
-
-def _features() -> Any:
-    """Column types of the ``datasets`` forms."""
-    from datasets import Features, List, Value
-
-    text, number = Value("string"), List(Value("float32"))
-    return Features(anchor=text, documents=List(text), gains=number, weights=number, source=text, group=Value("int32"))
 
 
 def _distinct(texts: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:

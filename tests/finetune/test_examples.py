@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.finetune.examples import Examples, batch_of, link, merge, rows_of, take, to_dataset, to_stream
+from tasteprint.finetune.examples import Examples, batch_of, link, merge, take
+from tasteprint.finetune.streams import rows_of, to_dataset, to_stream
 from tasteprint.profiling.errors import ConfigError
 
 

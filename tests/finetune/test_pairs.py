@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from tasteprint.finetune.behaviour_pairs import propensity_weights, tempered
-from tasteprint.finetune.examples import Examples, rows_of, to_stream
+from tasteprint.finetune.examples import Examples
 from tasteprint.finetune.leaks import check_leaks
 from tasteprint.finetune.pairs import PAIR_SOURCES, PairsConfig, SourceParts, available, shop_examples
+from tasteprint.finetune.streams import rows_of, to_stream
 from tasteprint.profiling.errors import ConfigError, ShopError
 from tasteprint.profiling.schema import conform
 from tasteprint.profiling.shop import Shop
