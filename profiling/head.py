@@ -1,6 +1,6 @@
 """A head: a small trained classifier over an encoder's vectors and a text's words, calibrated, that may abstain.
 
-Covers answering at query time: numpy only, microseconds a text beside the encoder. Training is the finetune room's work
+Covers answering at query time: numpy only, a fraction of a millisecond a text. Training is the finetune room's work
 (`finetune.heads`), files are `head_store`'s, what an intent makes of the answers is `head_intent`'s.
 """
 
