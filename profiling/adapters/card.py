@@ -6,7 +6,7 @@ Covers Markdown from the manifest's own values; it says nothing that the manifes
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,11 +50,11 @@ def model_card(
         "",
         "## What it reached",
         "",
-        *_table(meta["metrics"], "Nothing was measured."),
+        *_figures(meta["metrics"]),
         "",
         "## How it was trained",
         "",
-        *_table({**config, **meta["settings"]}, ""),
+        *_table(_flat({name: config[name] for name in spec.fields} | _without_adapter(meta["settings"]))),
         "",
         "## Use",
         "",
@@ -68,11 +68,43 @@ def model_card(
     return "\n".join(lines)
 
 
-def _table(values: Mapping[str, Any], otherwise: str) -> list[str]:
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    """Figures as a table: a column for each group, such as before and after, where they come in groups."""
+    groups = {name: _flat(values) for name, values in metrics.items() if isinstance(values, Mapping)}
+    if not metrics:
+        return ["Nothing was measured."]
+    if len(groups) < len(metrics):
+        return _table(_flat(metrics))
+    names = list(dict.fromkeys(name for values in groups.values() for name in values))
+    rows = [[name, *(_cell(values[name]) if name in values else "" for values in groups.values())] for name in names]
+    return [_row(["", *groups]), _row(["---", *("--:" for _ in groups)]), *map(_row, rows)]
+
+
+def _without_adapter(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings less the adapter's own, which the card has said."""
+    return {name: value for name, value in settings.items() if name != "adapter"}
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested values under dotted names.
+
+    >>> _flat({"a": {"b": 1, "c": {"d": 2}}})
+    {'a.b': 1, 'a.c.d': 2}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return found
+
+
+def _table(values: Mapping[str, Any]) -> list[str]:
     """Names and values as a Markdown table."""
-    if not values:
-        return [otherwise]
-    return ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in values.items())]
+    return [_row(["", ""]), _row(["---", "---"]), *(_row([name, _cell(value)]) for name, value in values.items())]
+
+
+def _row(cells: Iterable[str]) -> str:
+    """One row of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(value: Any) -> str:

@@ -85,6 +85,7 @@ class AdapterSpec:
         identity: whether it leaves the vectors as they are until it is trained
         about: what it trains, in a few words
         source: where it is from
+        fields: of `AdapterConfig`, those it reads beside its kind
     """
 
     attach: Callable[[TextModel, AdapterConfig], None]
@@ -92,6 +93,7 @@ class AdapterSpec:
     identity: bool
     about: str
     source: str
+    fields: tuple[str, ...]
 
 
 def _low_rank(model: TextModel, config: AdapterConfig) -> None:
@@ -113,24 +115,37 @@ def _virtual(model: TextModel, config: AdapterConfig) -> None:
 
 
 def _bitfit(model: TextModel, config: AdapterConfig) -> None:
-    _train(model, lambda name: name.endswith("bias") and _layer_of(name) >= config.first_layer)
+    _train(model, config.first_layer, lambda name: name.endswith("bias"))
 
 
 def _full(model: TextModel, config: AdapterConfig) -> None:
-    _train(model, lambda name: _layer_of(name) >= config.first_layer)
+    _train(model, config.first_layer, lambda name: True)
 
+
+_LOW_RANK = ("rank", "alpha", "dropout", "maps", "first_layer")
+_ADALORA = (*_LOW_RANK, "start_rank", "total_steps", "warm_share", "fixed_share", "orthogonality")
+_INSIDE = ("width", "dropout", "first_layer")
 
 ADAPTERS: Mapping[str, AdapterSpec] = {
-    "lora": AdapterSpec(_low_rank, True, True, "a low-rank change of each linear map", "Hu et al., 2022"),
-    "dora": AdapterSpec(_low_rank, True, True, "the same, and the length of each output weight", "Liu et al., 2024"),
-    "adalora": AdapterSpec(_low_rank, True, True, "ranks moved to the maps that need them", "Zhang et al., 2023"),
-    "ia3": AdapterSpec(_low_rank, True, True, "a factor for each key, value and inner unit", "Liu et al., 2022"),
-    "prefix": AdapterSpec(_virtual, False, False, "virtual tokens' keys and values in each layer", "Li & Liang, 2021"),
-    "prompt": AdapterSpec(_virtual, False, False, "virtual tokens before the text", "Lester et al., 2021"),
-    "bottleneck": AdapterSpec(_bottleneck, False, True, "a small network after each half", "Houlsby et al., 2019"),
-    "parallel": AdapterSpec(_bottleneck, False, True, "one beside each feed-forward network", "He et al., 2022"),
-    "bitfit": AdapterSpec(_bitfit, True, True, "all biases", "Ben Zaken et al., 2022"),
-    "full": AdapterSpec(_full, True, True, "everything", "the reference"),
+    "lora": AdapterSpec(
+        _low_rank, True, True, "a low-rank change of each linear map", "Hu et al., 2022", _LOW_RANK),
+    "dora": AdapterSpec(
+        _low_rank, True, True, "the same, and the length of each output weight", "Liu et al., 2024", _LOW_RANK),
+    "adalora": AdapterSpec(
+        _low_rank, True, True, "ranks moved to the maps that need them", "Zhang et al., 2023", _ADALORA),
+    "ia3": AdapterSpec(
+        _low_rank, True, True, "a factor for each key, value and inner unit", "Liu et al., 2022", ("first_layer",)),
+    "prefix": AdapterSpec(
+        _virtual, False, False, "virtual tokens' keys and values in each layer", "Li & Liang, 2021",
+        ("n_virtual", "first_layer")),
+    "prompt": AdapterSpec(
+        _virtual, False, False, "virtual tokens before the text", "Lester et al., 2021", ("n_virtual",)),
+    "bottleneck": AdapterSpec(
+        _bottleneck, False, True, "a small network after each half", "Houlsby et al., 2019", _INSIDE),
+    "parallel": AdapterSpec(
+        _bottleneck, False, True, "one beside each feed-forward network", "He et al., 2022", _INSIDE),
+    "bitfit": AdapterSpec(_bitfit, True, True, "all biases", "Ben Zaken et al., 2022", ("first_layer",)),
+    "full": AdapterSpec(_full, True, True, "everything", "the reference", ("first_layer",)),
 }  # fmt: skip
 """The kinds of adapters by name."""
 
@@ -221,10 +236,11 @@ def load_training_state(model: TextModel, state: Mapping[str, torch.Tensor]) -> 
         load_rank_memory(model, state)
 
 
-def _train(model: TextModel, wanted: Callable[[str], bool]) -> None:
-    """Make the base's parameters of those names trained."""
+def _train(model: TextModel, first_layer: int, wanted: Callable[[str], bool]) -> None:
+    """Make the base's parameters of those names trained, from a layer on."""
+    model.map_names(first_layer=first_layer)  # refuses a layer that is not there
     for name, parameter in model.named_parameters():
-        if wanted(name):
+        if wanted(name) and _layer_of(name) >= first_layer:
             parameter.requires_grad_(True)
 
 

@@ -150,9 +150,8 @@ def test_an_untouched_first_layer(bert: Path, kind: str):
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     assert names
     assert all(".layer.1." in name for name in names)
-    if kind not in ("bitfit", "full"):
-        with pytest.raises(EncoderError, match="below the network's 2 layers, got 2"):
-            open_text_model(str(bert), config_of(kind, first_layer=2))
+    with pytest.raises(EncoderError, match="below the network's 2 layers, got 2"):
+        open_text_model(str(bert), config_of(kind, first_layer=2))
 
 
 def test_maps_can_be_chosen(bert: Path):

@@ -59,6 +59,6 @@ def test_unknown_kinds_are_named():
         adapter_costs("hash", ["lora", "ptuning"], clock=time.process_time)
 
 
-@pytest.mark.parametrize("name", ["kinds", "costs", "text_model"])
+@pytest.mark.parametrize("name", ["kinds", "card", "costs", "text_model"])
 def test_examples(name: str):
     assert doctest.testmod(importlib.import_module(f"tasteprint.profiling.adapters.{name}")).failed == 0

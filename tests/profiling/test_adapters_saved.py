@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tasteprint.profiling.adapters import saved, saving
+from tasteprint.profiling.adapters.card import model_card
 from tasteprint.profiling.adapters.kinds import ADAPTERS, AdapterConfig, adapter_state
 from tasteprint.profiling.adapters.merge import merged_transformer, write_merged
 from tasteprint.profiling.adapters.saved import open_adapter
@@ -275,6 +276,20 @@ def test_the_model_card_says_what_it_is(lora: Path):
         assert said in card
     assert found.about["settings"] == {"lr": 5e-4}
     assert found.about["metrics"] == {"ndcg": 0.5}
+
+
+def test_the_model_card_shows_groups_side_by_side(lora: Path):
+    found = open_adapter(lora)
+    meta = dict(found.about) | {"config": found.config.model_dump(mode="json"), "probes": list(found.probes)}
+    meta |= {"metrics": {"base": {"ndcg": 0.5}, "tuned": {"ndcg": 0.625, "recall": 0.75}}}
+    meta |= {"settings": {"adapter": {"rank": 99}, "train": {"epochs": 2, "loss": {"name": "a|b"}}}}
+    card = model_card(found.base, meta, found.vectors, found.base_vectors)
+    for row in ("|  | base | tuned |", "| ndcg | 0.5 | 0.625 |", "| recall |  | 0.75 |", "| train.epochs | 2 |"):
+        assert row in card
+    assert "| train.loss.name | a\\|b |" in card
+    assert "99" not in card
+    assert "n_virtual" not in card  # lora does not read it
+    assert "Nothing was measured." in model_card(found.base, meta | {"metrics": {}}, found.vectors, found.base_vectors)
 
 
 def test_the_digest_is_the_adapters_alone(bert: Path, lora: Path, tmp_path: Path):
