@@ -1,0 +1,35 @@
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tasteprint.finetune.head_config import HEADS, HeadConfig
+from tasteprint.profiling.head_scores import OUT_SCORES
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "heads.md").read_text()
+MODULES = (
+    "profiling.head_scores", "profiling.head_words", "profiling.head_intent", "finetune.head_data", "finetune.heads",
+    "finetune.head_calibrate", "finetune.head_report", "evaluation.calibration", "commands.heads",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_hold(name: str) -> None:
+    done = doctest.testmod(importlib.import_module(f"tasteprint.{name}"))
+    assert done.attempted
+    assert not done.failed
+
+
+def test_the_page_has_every_kind_and_every_score_and_no_other() -> None:
+    named = re.findall(r"^\| `(\w+)` \|", TEXT, re.M)
+    assert named[: len(HEADS)] == list(HEADS)
+    assert named[len(HEADS) : len(HEADS) + len(OUT_SCORES)] == list(OUT_SCORES)
+
+
+def test_the_settings_the_page_names_exist() -> None:
+    for name in re.findall(r"`--set (\w+)=", TEXT):
+        assert name in HeadConfig.model_fields, name
+    assert HeadConfig().abstain == 0.02
+    assert "default .02" in TEXT
