@@ -64,6 +64,7 @@ def main() -> None:
     adapter = _adapter(args.adapter, adapt, own)
     cache = args.cache or args.out / "cache"
     base: Encoder = MultilingualEncoder() if args.encoder == "use" else open_encoder(EncoderConfig(name=args.encoder))
+    args.out.mkdir(parents=True, exist_ok=True)
     trained: dict[str, tuple[Sequence[TaskHead], Encode | None]] = {}
     for seed in args.seed or range(args.seeds):
         name = f"heads, seed {seed}"
