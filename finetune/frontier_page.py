@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from ..evaluation.report_page import FIRST, INK, LINE, MUTED, bullets, esc, page, table
 from .frontier import QUALITY, FrontierRow
 
 _WIDTH, _HEIGHT, _LEFT, _BELOW, _TOP = 720, 420, 64, 44, 28
-_LARGEST = 26.0  # pixels, radius
+_LARGEST = 16.0  # pixels, radius
 _MB = 1e6
 
 HEADS = ("encoder", "parameters", "MB", "times faster", "texts/s", "cosine", "top-10", "NDCG@10", "Recall@100", "best")
@@ -62,9 +63,11 @@ def scatter(rows: Sequence[FrontierRow]) -> str:
     on = sorted((s, w) for s, w, row in zip(speed, worth, rows, strict=True) if row.best)
     line = " ".join(f"{x(s):.1f},{y(w):.1f}" for s, w in on)
     largest = max(row.candidate.bytes for row in rows)
-    discs = [
-        _disc(x(s), y(w), _LARGEST * math.sqrt(row.candidate.bytes / max(largest, 1)), row)
-        for s, w, row in zip(speed, worth, rows, strict=True)
+    radii = [max(3.0, _LARGEST * math.sqrt(row.candidate.bytes / max(largest, 1))) for row in rows]
+    heights = apart([y(w) for w in worth], 14.0, _HEIGHT - _BELOW - 4)
+    discs = [_disc(x(s), y(w), r, row) for s, w, r, row in zip(speed, worth, radii, rows, strict=True)]
+    discs += [
+        _name(x(s), y(w), r, at, row) for s, w, r, at, row in zip(speed, worth, radii, heights, rows, strict=True)
     ]
     said = "; ".join(
         f"{r.candidate.name} {w:.3f}, {r.faster.median:.2f} times" for r, w in zip(rows, worth, strict=True)
@@ -78,6 +81,25 @@ def scatter(rows: Sequence[FrontierRow]) -> str:
         f'stroke-width="1.5" stroke-dasharray="5 4"/>'
         f"{''.join(discs)}</svg>"
     )
+
+
+def apart(heights: Sequence[float], gap: float, lowest: float) -> list[float]:
+    """Heights moved by a pass down and one up so that no two are nearer than ``gap``, in their order.
+
+    >>> apart([10.0, 11.0, 50.0], 5.0, 52.0)
+    [10.0, 15.0, 50.0]
+    >>> apart([50.0, 51.0], 5.0, 52.0)
+    [47.0, 52.0]
+    """
+    order = sorted(range(len(heights)), key=lambda row: heights[row])
+    placed = list(heights)
+    for before, row in pairwise(order):
+        placed[row] = max(placed[row], placed[before] + gap)
+    limit = lowest
+    for row in reversed(order):
+        placed[row] = min(placed[row], limit)
+        limit = placed[row] - gap
+    return placed
 
 
 def axis(rows: Sequence[FrontierRow]) -> str:
@@ -140,12 +162,17 @@ def _upright(x: float, text: str) -> str:
 
 
 def _disc(x: float, y: float, radius: float, row: FrontierRow) -> str:
-    fill, weight = (FIRST, 650) if row.best else ("#b4beba", 400)
-    end = x > _WIDTH - 150
-    at, anchor = (x - radius - 4, "end") if end else (x + radius + 4, "start")
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{max(radius, 3):.1f}" fill="{fill}" fill-opacity="0.55" '
-        f'stroke="{fill}"/>'
-        f'<text x="{at:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}" font-size="12" font-weight="{weight}" '
-        f'fill="{INK}" stroke="#fbfbf9" stroke-width="3" paint-order="stroke">{esc(row.candidate.name)}</text>'
+    fill = FIRST if row.best else "#b4beba"
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{fill}" fill-opacity="0.55" stroke="{fill}"/>'
+
+
+def _name(x: float, y: float, radius: float, at: float, row: FrontierRow) -> str:
+    """A disc's name beside it, at height ``at``, with a line to it where that is not its own."""
+    left = x > _WIDTH - 150
+    end = x - radius - 12 if left else x + radius + 12
+    line = f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{end:.1f}" y2="{at:.1f}" stroke="{MUTED}" stroke-width="0.7"/>'
+    return line * (abs(at - y) > 3) + (
+        f'<text x="{end + (-3 if left else 3):.1f}" y="{at + 4:.1f}" text-anchor="{"end" if left else "start"}" '
+        f'font-size="12" font-weight="{650 if row.best else 400}" fill="{INK}" stroke="#fbfbf9" stroke-width="3" '
+        f'paint-order="stroke">{esc(row.candidate.name)}</text>'
     )
