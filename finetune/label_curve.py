@@ -129,8 +129,8 @@ def curve_data(
     part = Shop(name=shop.name, items=items, judgements=valid.reset_index(drop=True), meta=shop.meta)
     split = search_split(part, stage="valid")
     links = Links(
-        pd.Index(texts).get_indexer(training["query"].to_numpy(object)[chosen]).astype(np.int64),
-        pd.Index(items["item_id"]).get_indexer(training["item_id"].to_numpy(object)[chosen]).astype(np.int64),
+        pd.Index(texts).get_indexer(pd.Index(training["query"].to_numpy(object)[chosen])).astype(np.int64),
+        pd.Index(items["item_id"]).get_indexer(pd.Index(training["item_id"].to_numpy(object)[chosen])).astype(np.int64),
         gain[chosen],
     )
     return CurveData(
