@@ -1,8 +1,8 @@
 """Comparing fine-tuning runs: runs that differ by seed only are one arm, arms are tested against each other, paired.
 
 Where all runs were measured on the shop's test (or validation) judgements, the tests are over its queries,
-values meaned over an arm's seeds; where not, only the held-out figures of training stand side by side. Covers reading, testing, the
-table and the page; measuring is `exam`'s work.
+values meaned over an arm's seeds; where not, only the held-out figures of training stand side by side. Covers reading,
+testing, the table and the page; measuring is `exam`'s work.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class SourceParts:
 
 def _chosen(shop: Shop, config: PairsConfig) -> tuple[str, ...]:
     """The configured sources, all known and all possible."""
-    names = available(shop, config) if config.sources == "auto" else config.sources
+    names = most_direct(shop, config) if config.sources == "auto" else config.sources
     for name in names:
         if name not in PAIR_SOURCES:
             raise ConfigError(f"sources must be among {', '.join(PAIR_SOURCES)}, got {name!r}")
@@ -130,6 +130,13 @@ def _apart(made: Examples, shop: Shop, config: PairsConfig) -> Examples:
 def available(shop: Shop, config: PairsConfig) -> tuple[str, ...]:
     """The sources a shop has data for, in the order of `PAIR_SOURCES`."""
     return tuple(name for name, source in PAIR_SOURCES.items() if source.has(shop, config))
+
+
+def most_direct(shop: Shop, config: PairsConfig) -> tuple[str, ...]:
+    """The sources of the first row of `DIRECT` that the shop has data for any of."""
+    found = available(shop, config)
+    rows = [tuple(name for name in row if name in found) for row in DIRECT]
+    return next((row for row in rows if row), ())
 
 
 def judged_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
@@ -187,3 +194,6 @@ PAIR_SOURCES: Mapping[str, PairSource] = {
     ),
 }
 """Name -> how pairs are made of one kind of evidence."""
+
+DIRECT: tuple[tuple[str, ...], ...] = (("judged",), ("queries", "shared"), ("catalogue", "reviews", "together"))
+"""Evidence from the most direct on: what people judged, what they typed and took, and what goods say of themselves."""

@@ -60,7 +60,7 @@ class PairsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: Literal["auto"] | tuple[str, ...] = Field(
-        default="auto", description="keys of PAIR_SOURCES, or auto: all that the shop has data for"
+        default="auto", description="keys of PAIR_SOURCES, or auto: the most direct that the shop has, see pairs.DIRECT"
     )
     split: Stage = Field(default="train", description="judgements used, by their split")
     until: datetime | None = Field(default=None, description="events at or after this time (UTC) are never read")

@@ -17,10 +17,10 @@ from ..profiling.errors import ConfigError
 from ..profiling.shop import Shop
 from ..profiling.templates import item_texts
 from ..profiling.texts import TextKind
-from .examples import Examples, take
-from .leaks import FROM_QUERIES, check_leaks, later_queries
+from .examples import Examples
+from .leaks import check_leaks
 from .pairs import PAIR_SOURCES, available, shop_examples
-from .splits import grouped, split_groups, without_near
+from .splits import split_groups
 from .train_config import FinetuneConfig
 from .trainer import Material, encode_shared
 from .validation import Held, held_out
@@ -59,27 +59,16 @@ def prepare(shop: Shop, config: FinetuneConfig) -> Prepared:
     fixed = np.random.default_rng(_HELD_SEED)
     texts = item_texts(shop.table("items"), config.template)
     judged = config.pairs.model_copy(update={"split": "valid", "sources": ("judged",)})
-    train = grouped(shop_examples(shop, config.pairs, template=config.template, rng=rng))
+    train = shop_examples(shop, config.pairs, template=config.template, rng=rng)
     if "judged" in available(shop, judged):
         kept, held = train, shop_examples(shop, judged, template=config.template, rng=fixed)
     else:
         kept, held = split_groups(train, config.validation.share, rng=fixed)
     if not len(kept):
         raise ConfigError("pairs: nothing is left to learn from; name other sources or a smaller validation.share")
-    kept = _without_later(kept, shop)
     check_leaks(kept, shop, until=config.pairs.until, held=held)
     found = held_out(held, texts, config.validation, rng=fixed)
     return Prepared(kept, found, examples_digest(kept), "judged" in available(shop, judged))
-
-
-def _without_later(examples: Examples, shop: Shop) -> Examples:
-    """The examples without shoppers' queries that are near duplicates of a later split's; pseudo-queries stay."""
-    real = np.isin(examples.source.astype(str), list(FROM_QUERIES))
-    later = without_near(take(examples, np.flatnonzero(real)), later_queries(shop))
-    if len(later) == real.sum():
-        return examples
-    kept = set(later.anchors)
-    return take(examples, np.array([row for row, text in enumerate(examples.anchors) if not real[row] or text in kept]))
 
 
 def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Material:
@@ -95,7 +84,8 @@ def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Ma
     vectors = None
     if config.negatives.kind == "hard":
         model.eval()
-        vectors = tuple(encode_shared(model, some, batch_tokens=config.train.batch_tokens) for some in tokens)
+        first, second = (encode_shared(model, some, batch_tokens=config.train.batch_tokens) for some in tokens)
+        vectors = (first, second)
         model.train()
     return Material(
         examples,

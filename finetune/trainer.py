@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ Look = Callable[[TextModel], Mapping[str, float]]
 """Figures of a model on held-out data."""
 
 
-class Material(torch.utils.data.Dataset[int]):
+class Material(torch.utils.data.Dataset[dict[str, Tensor]]):
     """The batches of a whole training, each drawn by its own number: no state, so that resuming is exact.
 
     Args:
@@ -159,7 +160,7 @@ class TextTrainer(Trainer):
         look: Look,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
-        self._material, self._loss, self._config, self._look = material, loss, config, look
+        self._material, self._loss, self._config, self._look, self._out = material, loss, config, look, out
         patience = [] if config.patience is None else [EarlyStoppingCallback(config.patience)]
         super().__init__(
             model=BatchEncoder(model, config.cached_tokens or config.batch_tokens),
@@ -207,10 +208,13 @@ class TextTrainer(Trainer):
             return self._of(_gathered(parts[back.to(parts.device)], sizes), inputs)
 
         def encode(piece: list[int]) -> Tensor:
-            with self.compute_loss_context_manager():
-                return model([texts[row] for row in piece])
+            # processes may have different numbers of pieces, so they add up their gradients at the last one only
+            last = piece is pieces[-1]
+            with self.compute_loss_context_manager(), nullcontext() if last else self.accelerator.no_sync(model):
+                own = model if torch.is_grad_enabled() else self.accelerator.unwrap_model(model)
+                return own([texts[row] for row in piece])
 
-        loss = cached_step(encode, pieces, whole, backward=self._backward(model, len(pieces)))
+        loss = cached_step(encode, pieces, whole, backward=self.accelerator.backward)
         extra = regulariser(self.text_model)
         if extra is not None:
             self.accelerator.backward(extra)
@@ -250,23 +254,8 @@ class TextTrainer(Trainer):
         extra = regulariser(self.text_model)
         return loss if extra is None else loss + extra
 
-    def _backward(self, model: nn.Module, n: int) -> Callable[[Tensor], None]:
-        """Backward of the pieces in turn; processes add up their gradients at the last one only."""
-        left = n
-
-        def backward(value: Tensor) -> None:
-            nonlocal left
-            left -= 1
-            if left:
-                with self.accelerator.no_sync(model):
-                    self.accelerator.backward(value)
-            else:
-                self.accelerator.backward(value)
-
-        return backward
-
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or self._out)
         folder.mkdir(parents=True, exist_ok=True)
         save_file(training_state(self.text_model), folder / _INNER)
         save_file(adapter_state(self.text_model), folder / _STATE)
@@ -276,8 +265,9 @@ class TextTrainer(Trainer):
         load_training_state(self.text_model, load_file(Path(resume_from_checkpoint) / _INNER))
 
     def _load_best_model(self) -> None:
-        if self.state.best_model_checkpoint is not None:
-            self._load_from_checkpoint(self.state.best_model_checkpoint)
+        best: str | None = self.state.best_model_checkpoint
+        if best is not None:
+            self._load_from_checkpoint(best)
 
 
 class _AfterStep(TrainerCallback):
@@ -351,6 +341,7 @@ def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> Tr
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         use_cpu=not torch.cuda.is_available(),
     )
 

@@ -151,8 +151,13 @@ def test_reviews_of_liked_items() -> None:
     assert set(weights(examples)) == {("Shines very bright indeed", "Lamp"), (" ".join(["word"] * 9), "Pot")}
 
 
-def test_auto_takes_what_there_is() -> None:
+def test_auto_takes_the_most_direct_there_is() -> None:
     shop = tiny_shop()
+    assert set(make(shop).source) == {"judged"}
+    assert set(make(Shop(name="asked", items=shop.items, events=shop.events)).source) == {"queries", "shared"}
+    silent = shop.table("events")
+    silent = silent[silent["query"].isna()]
+    assert set(make(Shop(name="silent", items=shop.items, events=silent)).source) == {"catalogue", "reviews"}
     assert available(shop, PairsConfig()) == tuple(PAIR_SOURCES)
     items = Shop(name="items", items=shop.items)
     assert available(items, PairsConfig()) == ("catalogue",)
@@ -168,11 +173,11 @@ def test_auto_takes_what_there_is() -> None:
 
 def test_no_source_leaks_and_near_duplicates_share_a_group() -> None:
     shop = tiny_shop()
-    examples = make(shop)
+    examples = make(shop, sources=tuple(PAIR_SOURCES))
     check_leaks(examples, shop)
     twins = [i for i, text in enumerate(examples.anchors) if text == examples.anchors[0]]
     assert len(set(examples.group[twins].tolist())) == 1
-    assert make(shop).anchors == examples.anchors  # the same seed, the same examples
+    assert make(shop, sources=tuple(PAIR_SOURCES)).anchors == examples.anchors  # the same seed, the same examples
 
 
 def test_a_stream_of_sources_holds_the_same_rows() -> None:
