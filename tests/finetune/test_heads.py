@@ -258,6 +258,9 @@ def test_out_of_scope_examples_are_a_class_and_heads_abstain_from_their_like() -
     assert fitted.held_out["out_of_scope_auroc"] == pytest.approx(fitted.areas[head.out_score])
     answers = head.answer(["red a b", "u v w x y"])
     assert answers.answered.tolist() == [True, False]
+    seen = head.see(["u v w x y"], None)
+    assert seen.outside is not None
+    assert seen.outside[0] > seen.logits[0].max() + 0.5
     few = fit_head(task(outside=10), config, encode=None).head
     assert few.network.word_weights is not None
     assert few.network.word_weights.shape[1] == 3
