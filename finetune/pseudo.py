@@ -177,7 +177,7 @@ def wilson_low(hits: NDArray[np.integer], n: NDArray[np.integer]) -> NDArray[np.
     """Lower end of the one-sided 95 % interval of a share, ``hits`` of ``n`` > 0 (Wilson, 1927).
 
     >>> float(wilson_low(np.array([9]), np.array([10]))[0].round(3))
-    0.654
+    0.652
     """
     share = hits / n
     middle = share + _Z**2 / (2 * n)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 
 from tasteprint.cli import app
 from tasteprint.evaluation.harness import Options, evaluate
+from tasteprint.finetune import distil_encoder, frontier, frontier_page, prune, pseudo
 from tasteprint.finetune.frontier import FrontierConfig, frontier_sample, pareto
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ConfigError, EncoderError, ShopError
@@ -144,6 +147,15 @@ def test_a_sample_holds_out_what_is_measured_and_never_reads_the_test() -> None:
     assert set(judged["item_id"]) <= set(sample.shop.table("items")["item_id"])
     blind = Shop("rooms", items=shop.items, meta=shop.meta)
     assert frontier_sample(blind, TEMPLATE, config).shop is None
+
+
+@pytest.mark.parametrize(
+    "module", [frontier, frontier_page, prune, distil_encoder, pseudo], ids=lambda one: one.__name__
+)
+def test_examples_in_docstrings_run(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried
+    assert not failed
 
 
 def test_pareto_by_hand() -> None:
