@@ -18,7 +18,7 @@ from tasteprint.cli import app, main
 
 COMMANDS = (
     "import", "validate", "embed", "distil", "build", "search", "recommend", "profile", "intent", "heads", "evaluate",
-    "bench", "demo", "config", "doctor", "frontier", "label",
+    "bench", "demo", "config", "doctor", "finetune", "frontier", "label",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "sklearn", "pandas", "numpy", "scipy", "plotly")
 

@@ -27,11 +27,24 @@ class _RunByDefault(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
-    cls=_RunByDefault,
-    no_args_is_help=True,
-    help="Fine-tune the encoder for a shop: 'finetune CONFIG.toml' trains; see also 'exam' and 'compare'.",
-)
+app = typer.Typer(cls=_RunByDefault, no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def finetune() -> None:
+    """Fine-tune the encoder for a shop: train an adapter, measure it on judged queries, compare runs.
+
+    A configuration without a command is a run: 'finetune CONFIG.toml' is 'finetune run CONFIG.toml'.
+
+    Examples:
+
+      tasteprint finetune configs/finetune/judged.toml --shop shops/hardware --out runs/lora-0
+
+      tasteprint finetune exam runs/lora-0 --json
+
+      tasteprint finetune compare runs/lora-0 runs/lora-1 runs/full-0 --out reports/compare
+    """
+
 
 CacheOption = Annotated[
     Path | None,
@@ -41,10 +54,12 @@ CacheOption = Annotated[
 
 @app.command("run")
 def run(
-    config: Annotated[Path, typer.Argument(help="TOML file of the experiment.", show_default=False)],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the run; an unfinished one is resumed.", show_default=False)
     ],
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file of the experiment; default: all defaults.", show_default=False)
+    ] = None,
     shop: Annotated[
         Path | None, typer.Option("--shop", help="Folder of a shop, instead of the file's.", show_default=False)
     ] = None,
@@ -63,9 +78,9 @@ def run(
 
     Examples:
 
-      tasteprint finetune configs/finetune/lora.toml --shop shops/hardware --out runs/lora-0
+      tasteprint finetune configs/finetune/judged.toml --shop shops/hardware --out runs/lora-0
 
-      tasteprint finetune configs/finetune/lora.toml --shop shops/hardware --out runs/lora-1 --set train.seed=1
+      tasteprint finetune configs/finetune/judged.toml --shop shops/hardware --out runs/lora-1 --set train.seed=1
 
       tasteprint build shops/hardware --set encoder.adapter=runs/lora-0/adapter
     """
@@ -79,7 +94,7 @@ def run(
     if shop is not None:
         settings = settings.model_copy(update={"shop": str(shop)})
     if settings.shop is None:
-        raise ConfigError(f'shop: {config} names none; add shop = "FOLDER" to it or give --shop')
+        raise ConfigError('shop: none is named; add shop = "FOLDER" to the configuration or give --shop')
     tables = read_shop(settings.shop)
     with steps(quiet=as_json) as say:
         outcome = train(
