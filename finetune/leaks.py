@@ -19,7 +19,7 @@ from .examples import Examples
 from .pairs_config import Stage
 from .splits import near_duplicates
 
-FROM_QUERIES: frozenset[str] = frozenset({"judged", "queries", "shared"})
+FROM_QUERIES: frozenset[str] = frozenset({"judged", "pseudo", "queries", "shared"})
 """Sources whose anchors are what shoppers typed."""
 
 _LATER: dict[Stage, tuple[Stage, ...]] = {"train": ("valid", "test"), "valid": ("test",), "test": ()}

@@ -158,6 +158,13 @@ def judged_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
     )
 
 
+def pseudo_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
+    """What a teacher judged (`pseudo.pseudo_labels`): trusted pairs linked, its other candidates spared."""
+    from .pseudo import pseudo_links, read_pseudo
+
+    return pseudo_links(read_pseudo(str(config.pseudo)), shop, texts)
+
+
 def _judgements(shop: Shop, config: PairsConfig) -> pd.DataFrame:
     """The judgements of the split asked for."""
     table = shop.table("judgements")
@@ -189,11 +196,18 @@ PAIR_SOURCES: Mapping[str, PairSource] = {
     "together": PairSource(
         together_pairs, "item", "item", "events by which items were wanted", lambda s, c: _any(s, c, bought_events)
     ),
+    "pseudo": PairSource(
+        pseudo_pairs, "query", "item", "pairs.pseudo, a table of 'tasteprint label pseudo'", lambda s, c: bool(c.pseudo)
+    ),
     "shared": PairSource(
         shared_pairs, "query", "query", "events of items that a query led to", lambda s, c: _any(s, c, asked_events)
     ),
 }
 """Name -> how pairs are made of one kind of evidence."""
 
-DIRECT: tuple[tuple[str, ...], ...] = (("judged",), ("queries", "shared"), ("catalogue", "reviews", "together"))
+DIRECT: tuple[tuple[str, ...], ...] = (
+    ("judged", "pseudo"),
+    ("queries", "shared"),
+    ("catalogue", "reviews", "together"),
+)
 """Evidence from the most direct on: what people judged, what they typed and took, and what goods say of themselves."""

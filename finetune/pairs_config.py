@@ -64,6 +64,7 @@ class PairsConfig(BaseModel):
     )
     split: Stage = Field(default="train", description="judgements used, by their split")
     until: datetime | None = Field(default=None, description="events at or after this time (UTC) are never read")
+    pseudo: str | None = Field(default=None, description="table of 'tasteprint label pseudo'; null = no pseudo-labels")
     most_anchors: int = Field(default=100_000, ge=1, description="anchors of one source at most, drawn evenly")
     catalogue: CatalogueConfig = Field(default=CatalogueConfig(), description="pseudo-queries")
     kind_weights: Mapping[str, float] = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,12 @@ from ..evaluation.gains import grade_gain
 from ..evaluation.search_split import search_split
 from ..profiling.errors import ConfigError, ExtraMissingError, ShopError
 from ..profiling.shop import Shop
-from ..profiling.templates import TemplateConfig, item_texts
 from ..retrieval.fusion import inverse_scale
 from ..retrieval.lexical import index_words, texts_of
 from ..retrieval.recommender import DEFAULT_WEIGHTS
 from .examples import Examples, link
 from .leaks import later_queries
-from .splits import grouped, without_near
+from .splits import without_near
 
 Float = NDArray[np.float32]
 Judge = Callable[[Sequence[str], NDArray[np.int64], NDArray[np.int64]], Float]
@@ -253,32 +253,50 @@ def pseudo_labels(
     return PseudoLabels(table, threshold)
 
 
-def pseudo_examples(labels: PseudoLabels, shop: Shop, template: TemplateConfig) -> Examples:
-    """What a fine-tune can learn from: trusted pairs linked, their gains from their grades, all others spared.
-
-    The source of the anchors is ``pseudo``; merge them with a shop's own examples by `examples.merge`.
+def read_pseudo(file: str | Path) -> pd.DataFrame:
+    """The table of `PseudoLabels` from a Parquet file.
 
     Raises:
-        ShopError: nothing is trusted.
+        ShopError: it cannot be read or lacks a column.
     """
-    table = labels.table
+    try:
+        return pd.read_parquet(file, columns=["query", "item_id", "grade", "trusted"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ShopError(
+            f"pairs.pseudo: {file} cannot be read ({error}); name a table made by 'tasteprint label pseudo'"
+        ) from error
+
+
+def pseudo_links(table: pd.DataFrame, shop: Shop, texts: Sequence[str]) -> Examples:
+    """What a fine-tune can learn from: trusted pairs linked, their gains from their grades, all others spared.
+
+    Args:
+        table: of `PseudoLabels`
+        shop: whose items it names
+        texts: of each item row
+
+    Raises:
+        ShopError: nothing is trusted, or an item is not in the catalogue.
+    """
     if not table["trusted"].any():
         raise ShopError(
             "pseudo-labels: no candidate reaches the threshold; ask for more queries or lower the precision"
         )
     row = pd.Index(shop.table("items")["item_id"]).get_indexer(table["item_id"])
+    if (row < 0).any():
+        unknown = table["item_id"].to_numpy(object)[row < 0][0]
+        raise ShopError(f"pairs.pseudo: item_id {unknown!r} is not in items; make the table again for this catalogue")
     anchor, names = pd.factorize(table["query"])
     trusted = table["trusted"].to_numpy(bool)
     gain = grade_gain(table["grade"].to_numpy(np.float64), shop.meta.get("grade_gain"))
-    made = link(
+    return link(
         [str(name) for name in names],
-        item_texts(shop.table("items"), template),
+        texts,
         (anchor[trusted], row[trusted]),
         gain=np.maximum(gain[trusted], 1e-6),
         source=SOURCE,
         spared=(anchor[~trusted], row[~trusted]),
     )
-    return grouped(made)
 
 
 def _unjudged(shop: Shop, queries: Sequence[str]) -> list[str]:

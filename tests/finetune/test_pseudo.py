@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,14 +18,15 @@ from tasteprint.finetune.label_curve import (
     curve_tests,
     learning_curve,
 )
+from tasteprint.finetune.pairs import PairsConfig, shop_examples
 from tasteprint.finetune.pseudo import (
     Catalogue,
     PseudoConfig,
     choose_threshold,
     expected_grade,
     fused_judge,
-    pseudo_examples,
     pseudo_labels,
+    pseudo_links,
     sum_of,
     wilson_low,
 )
@@ -105,7 +108,9 @@ def test_the_teacher_is_bm25_over_its_best_plus_weighted_cosine(catalogue: Catal
     )
 
 
-def test_trusted_pairs_become_examples_and_the_others_are_spared(shop: Shop, catalogue: Catalogue) -> None:
+def test_trusted_pairs_become_examples_and_the_others_are_spared(
+    shop: Shop, catalogue: Catalogue, tmp_path: Path
+) -> None:
     queries = ["a red lamp for us", "a brass clock for us", "the red sofa please", "  "]  # the third is judged: valid
     config = PseudoConfig(precision=0.5, least_pairs=5, depth=4, most=1)
     made = pseudo_labels(shop, queries, catalogue, fused_judge(catalogue), config)
@@ -116,7 +121,9 @@ def test_trusted_pairs_become_examples_and_the_others_are_spared(shop: Shop, cat
     assert kept["split"].tolist() == ["train", "train"]
     trusted = made.table[made.table["trusted"]]
     assert (trusted["score"] >= made.threshold.score).all()
-    examples = pseudo_examples(made, shop, TemplateConfig())
+    made.table.to_parquet(tmp_path / "pseudo.parquet")
+    asked = PairsConfig(sources=("pseudo",), pseudo=str(tmp_path / "pseudo.parquet"))
+    examples = shop_examples(shop, asked, rng=np.random.default_rng(0))
     assert [examples.anchors[row] for row in examples.anchor] == queries[:2]
     assert [examples.documents[row] for row in examples.document] == ["red lamp", "brass clock"]
     np.testing.assert_allclose(examples.gain, kept["grade"], rtol=1e-6)
@@ -126,6 +133,14 @@ def test_trusted_pairs_become_examples_and_the_others_are_spared(shop: Shop, cat
     )
 
 
+def test_a_table_that_does_not_fit_is_refused(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(ShopError, match="made by 'tasteprint label pseudo'"):
+        shop_examples(shop, PairsConfig(sources=("pseudo",), pseudo=str(tmp_path / "no")), rng=np.random.default_rng(0))
+    strange = pd.DataFrame({"query": ["a"], "item_id": ["nothing"], "grade": [3.0], "trusted": [True]})
+    with pytest.raises(ShopError, match="'nothing' is not in items"):
+        pseudo_links(strange, shop, item_texts(shop.table("items")))
+
+
 def test_a_teacher_that_knows_nothing_is_not_trusted(shop: Shop, catalogue: Catalogue) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ShopError, match="lower the precision knowingly, or name a better teacher"):
@@ -133,7 +148,7 @@ def test_a_teacher_that_knows_nothing_is_not_trusted(shop: Shop, catalogue: Cata
     sure = PseudoConfig(precision=0.5, least_pairs=5)
     labels = pseudo_labels(shop, ["zzz"], catalogue, fused_judge(catalogue), sure)
     with pytest.raises(ShopError, match="no candidate reaches the threshold"):
-        pseudo_examples(labels, shop, TemplateConfig())
+        pseudo_links(labels.table, shop, item_texts(shop.table("items")))
 
 
 def test_a_shop_is_asked_for_validation_judgements(shop: Shop, catalogue: Catalogue) -> None:
