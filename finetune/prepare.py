@@ -18,11 +18,12 @@ from ..profiling.shop import Shop
 from ..profiling.templates import item_texts
 from ..profiling.texts import TextKind
 from .examples import Examples
+from .gather import encode_shared
 from .leaks import check_leaks
+from .material import Material
 from .pairs import PAIR_SOURCES, available, shop_examples
 from .splits import split_groups
 from .train_config import FinetuneConfig
-from .trainer import Material, encode_shared
 from .validation import Held, held_out
 
 _HELD_SEED = 20_100  # of the held-out side: the same whatever the run's seed

@@ -37,10 +37,11 @@ from ..profiling.errors import ConfigError
 from ..profiling.files import write_whole
 from ..profiling.shop import Shop
 from .curves import curves_page
+from .gather import encode_shared
 from .pairs import PAIR_SOURCES
 from .prepare import Prepared, material, n_steps, prepare, tokens_as
 from .train_config import FinetuneConfig
-from .trainer import Look, TextTrainer, encode_shared, last_checkpoint
+from .trainer import Look, TextTrainer, last_checkpoint
 from .validation import Held, measure
 
 Progress = Callable[[str, int, int], None]

@@ -15,9 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -34,8 +32,9 @@ from ..profiling.adapters.kinds import (
 from ..profiling.adapters.text_model import TextModel
 from ..profiling.errors import ExtraMissingError
 from .cached import cached_step
-from .examples import Examples, batch_of
+from .gather import gathered, share
 from .losses import LossConfig, Targets, compute_loss
+from .material import Material
 from .train_config import TrainConfig
 
 _STATE = "adapter.safetensors"
@@ -44,80 +43,6 @@ _DONE = "trainer_state.json"  # the last file that Trainer writes of a checkpoin
 
 Look = Callable[[TextModel], Mapping[str, float]]
 """Figures of a model on held-out data."""
-
-
-class Material(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """The batches of a whole training, each drawn by its own number: no state, so that resuming is exact.
-
-    Args:
-        examples: what is learned from
-        tokens: token ids of the anchors and of the documents
-        batch_anchors: anchors in a batch
-        most: linked documents of an anchor in a batch
-        seed: draws the order of each pass, and the documents
-        negatives: further documents for each anchor, (n_anchors, n_negatives), and which of them are real; None = none
-        log_q: log probability that a document is in a batch, (n_documents,); None = not corrected for
-        teacher: scores of a better model for (anchor rows, document rows), (n, m); None = there is none
-    """
-
-    def __init__(
-        self,
-        examples: Examples,
-        tokens: tuple[Sequence[list[int]], Sequence[list[int]]],
-        *,
-        batch_anchors: int,
-        most: int,
-        seed: int,
-        negatives: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None,
-        log_q: NDArray[np.float32] | None = None,
-        teacher: Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]] | None = None,
-    ) -> None:
-        self.examples, self.tokens = examples, tokens
-        self._n, self._most, self._seed = min(batch_anchors, len(examples)), most, seed
-        self._negatives, self._log_q, self._teacher = negatives, log_q, teacher
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in a pass; anchors left over wait for the next one."""
-        return max(1, len(self.examples) // self._n)
-
-    def __len__(self) -> int:
-        return self.steps_per_epoch * 10**6  # how long to train is the trainer's to say
-
-    def batch(self, step: int) -> dict[str, Tensor]:
-        """Batch number ``step`` of the training: rows of anchors and documents, and `losses.Targets` as tensors."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self.examples))
-        rows = order[place * self._n : (place + 1) * self._n].astype(np.int32)
-        extra = None
-        if self._negatives is not None:
-            found, real = self._negatives
-            extra = found[rows][real[rows]]
-        rng = np.random.default_rng([self._seed, epoch, place + 1])
-        batch = batch_of(self.examples, rows, most=self._most, negatives=extra, rng=rng)
-        arrays = {
-            "anchor": batch.anchor.astype(np.int64),
-            "document": batch.document.astype(np.int64),
-            "gain": batch.gain,
-            "judged": batch.judged,
-            "spared": batch.spared,
-            "weight": batch.weight,
-        }
-        if self._log_q is not None:
-            arrays["document_log_q"] = self._log_q[batch.document]
-        if self._teacher is not None:
-            arrays["teacher"] = self._teacher(batch.anchor, batch.document)
-        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-
-    def texts(self, batch: Mapping[str, Tensor]) -> list[list[int]]:
-        """Token ids of the batch's anchors, then of its documents."""
-        anchors, documents = self.tokens
-        return [anchors[row] for row in batch["anchor"].tolist()] + [
-            documents[row] for row in batch["document"].tolist()
-        ]
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        return self.batch(step)
 
 
 class BatchEncoder(nn.Module):
@@ -189,7 +114,7 @@ class TextTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of the whole batch, with gradients to this process's share of the texts."""
-        vectors = _gathered(model(_share(self._material.texts(inputs))), _sizes(inputs))
+        vectors = gathered(model(share(self._material.texts(inputs))), _sizes(inputs))
         return self._with_regulariser(self._of(vectors, inputs))
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
@@ -198,14 +123,14 @@ class TextTrainer(Trainer):
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         inputs = self._prepare_inputs(inputs)
-        texts, sizes = _share(self._material.texts(inputs)), _sizes(inputs)
+        texts, sizes = share(self._material.texts(inputs)), _sizes(inputs)
         pieces = list(_pieces(texts, self._config.cached_tokens))
         order = [row for piece in pieces for row in piece]
         back = torch.empty(len(order), dtype=torch.int64)
         back[torch.tensor(order)] = torch.arange(len(order))
 
         def whole(parts: Tensor) -> Tensor:
-            return self._of(_gathered(parts[back.to(parts.device)], sizes), inputs)
+            return self._of(gathered(parts[back.to(parts.device)], sizes), inputs)
 
         def encode(piece: list[int]) -> Tensor:
             # processes may have different numbers of pieces, so they add up their gradients at the last one only
@@ -292,13 +217,6 @@ def last_checkpoint(out: Path) -> Path | None:
     return max(whole)[1] if whole else None
 
 
-def encode_shared(model: TextModel, tokens: Sequence[list[int]], *, batch_tokens: int) -> NDArray[np.float32]:
-    """Vectors of texts without gradients, (n, d); the processes of a launch share the work and all get the whole."""
-    with torch.no_grad():
-        own = model.encode_tokens(_share(tokens), batch_tokens=batch_tokens).float()
-        return _gathered(own, len(tokens)).cpu().numpy()
-
-
 def _trackers(config: TrainConfig) -> list[str] | str:
     """Where the curve goes beside its file.
 
@@ -346,56 +264,13 @@ def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> Tr
     )
 
 
-class _AllGather(torch.autograd.Function):
-    """Tensors of one shape from all processes, stacked; the gradient of each goes back to where it came from."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        """(...) -> (world, ...)."""
-        parts = [torch.empty_like(own) for _ in range(_world()[1])]
-        torch.distributed.all_gather(parts, own.contiguous())
-        return torch.stack(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Every process has the same loss, so their gradients are added: DistributedDataParallel divides again."""
-        summed = gradient.contiguous().clone()
-        torch.distributed.all_reduce(summed)
-        return summed[_world()[0]]
-
-
 def _only(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """A batch of one step is the step's own batch."""
     return batches[0]
 
 
-def _world() -> tuple[int, int]:
-    """This process's number, and how many there are."""
-    here = torch.distributed
-    if here.is_available() and here.is_initialized():
-        return here.get_rank(), here.get_world_size()
-    return 0, 1
-
-
-def _share(texts: Sequence[list[int]]) -> list[list[int]]:
-    """This process's part of some texts: every so many'th."""
-    rank, world = _world()
-    return list(texts[rank::world])
-
-
 def _sizes(inputs: Mapping[str, Tensor]) -> int:
     return len(inputs["anchor"]) + len(inputs["document"])
-
-
-def _gathered(own: Tensor, n: int) -> Tensor:
-    """The vectors of all ``n`` texts in their order, from every process's share, differentiable."""
-    world = _world()[1]
-    if world == 1:
-        return own
-    most = -(-n // world)
-    room = torch.cat([own, own.new_zeros(most - len(own), own.shape[1])])  # shares differ by one at most
-    parts = _AllGather.apply(room)  # (world, most, d)
-    return parts.transpose(0, 1).reshape(most * world, -1)[:n]
 
 
 def _pieces(texts: Sequence[list[int]], budget: int) -> Iterator[list[int]]:

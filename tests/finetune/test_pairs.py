@@ -177,9 +177,7 @@ def test_no_source_leaks_and_near_duplicates_share_a_group() -> None:
     check_leaks(examples, shop)
     twins = [i for i, text in enumerate(examples.anchors) if text == examples.anchors[0]]
     assert len(set(examples.group[twins].tolist())) == 1
-    assert (
-        make(shop, sources=available(shop, PairsConfig())).anchors == examples.anchors
-    )
+    assert make(shop, sources=available(shop, PairsConfig())).anchors == examples.anchors
 
 
 def test_a_stream_of_sources_holds_the_same_rows() -> None:
