@@ -159,7 +159,9 @@ def comparison_page(found: Comparison) -> str:
             table(["arms", "figure", "difference", "95 % interval", "p (Holm)"], rows, numeric=frozenset({2, 3, 4}))
         )
     curves = {
-        f"{arm.name} ({path.name})": series(read_curve(path), "eval_score") for arm in found.arms for path in arm.runs
+        f"{arm.name} ({path.name})": [(0.0, float(outcome.base["score"])), *series(read_curve(path), "eval_score")]
+        for arm in found.arms
+        for path, outcome in zip(arm.runs, arm.outcomes, strict=True)
     }
     parts.append("<h2>Learning</h2>" + line_plot(curves, label="Mean of the figures on held-out anchors", x="step"))
     return page("Fine-tuning runs compared", "".join(parts))

@@ -5,10 +5,12 @@ Positions are percentages, so a plot fills any width; lines are drawn in a viewB
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.report_page import FIRST, GROUPS, INK, LINE, MUTED, SECOND, esc, facts, page, table
+from ..evaluation.report_plots import axis_step
 
 Points = Sequence[tuple[float, float]]
 
@@ -29,10 +31,9 @@ def line_plot(lines: Mapping[str, Points], *, label: str, x: str) -> str:
         return ""
     every = [point for points in lines.values() for point in points]
     left, right = min(p[0] for p in every), max(p[0] for p in every)
-    low, high = min(p[1] for p in every), max(p[1] for p in every)
-    room = 0.06 * (high - low) or 0.5
-    low, high, width = low - room, high + room, (right - left) or 1.0
-    ticks = "".join(_tick(low + (high - low) * share, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0))
+    marks = round_marks(min(p[1] for p in every), max(p[1] for p in every))
+    low, high, width = marks[0], marks[-1], (right - left) or 1.0
+    ticks = "".join(_tick(mark, (mark - low) / (high - low)) for mark in marks)
     drawn = []
     for place, (name, points) in enumerate(lines.items()):
         colour = _COLOURS[place % len(_COLOURS)]
@@ -56,6 +57,17 @@ def line_plot(lines: Mapping[str, Points], *, label: str, x: str) -> str:
         f'<text x="100%" y="{_HEIGHT + 20}" font-size="12" fill="{MUTED}" text-anchor="end">{esc(x)} {right:g}</text>'
         f"</svg><figcaption>{esc(label)}<br>{legend}</figcaption></figure>"
     )
+
+
+def round_marks(low: float, high: float) -> list[float]:
+    """Round numbers at equal distances, the first at or below ``low``, the last at or above ``high``.
+
+    >>> round_marks(0.123, 0.41)
+    [0.1, 0.2, 0.3, 0.4, 0.5]
+    """
+    step, _ = axis_step((high - low) or abs(high) or 1.0)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * k, 12) for k in range(first, max(last, first + 1) + 1)]
 
 
 def series(curve: Sequence[Mapping[str, float]], column: str) -> list[tuple[float, float]]:
