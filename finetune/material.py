@@ -15,6 +15,9 @@ from torch import Tensor
 
 from .examples import Examples, batch_of
 
+Teacher = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
+"""(anchor rows (n,), document rows (m,)) -> scores of a better model, (n, m)."""
+
 
 class Material(torch.utils.data.Dataset[dict[str, Tensor]]):
     """The batches of a whole training, each drawn by its own number: no state, so that resuming is exact.
@@ -40,7 +43,7 @@ class Material(torch.utils.data.Dataset[dict[str, Tensor]]):
         seed: int,
         negatives: tuple[NDArray[np.int32], NDArray[np.bool_]] | None = None,
         log_q: NDArray[np.float32] | None = None,
-        teacher: Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.examples, self.tokens = examples, tokens
         self._n, self._most, self._seed = min(batch_anchors, len(examples)), most, seed

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..profiling.adapters.text_model import TextModel
+from ..profiling.encoder import EncoderConfig, open_encoder
 from ..profiling.errors import ConfigError
 from ..profiling.shop import Shop
 from ..profiling.templates import item_texts
@@ -20,7 +21,7 @@ from ..profiling.texts import TextKind
 from .examples import Examples
 from .gather import encode_shared
 from .leaks import check_leaks
-from .material import Material
+from .material import Material, Teacher
 from .pairs import PAIR_SOURCES, available, shop_examples
 from .splits import split_groups
 from .train_config import FinetuneConfig
@@ -96,7 +97,17 @@ def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Ma
         seed=config.train.seed,
         negatives=find_negatives(examples, config.negatives, vectors=vectors, rng=rng),
         log_q=log_frequency(examples) if config.negatives.log_q else None,
+        teacher=_teacher(examples, config),
     )
+
+
+def _teacher(examples: Examples, config: FinetuneConfig) -> Teacher | None:
+    """Cosines of another encoder, its vectors made once; None where the loss does not ask for them."""
+    if config.loss.name != "margin_mse" and config.loss.guide_margin is None:
+        return None
+    encoder = open_encoder(EncoderConfig(name=config.teacher or config.base))
+    anchors, documents = encoder.encode(examples.anchors, "query"), encoder.encode(examples.documents, "item")
+    return lambda some, others: anchors[some] @ documents[others].T
 
 
 def tokens_of(model: TextModel, examples: Examples) -> tuple[list[list[int]], list[list[int]]]:

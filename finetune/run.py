@@ -127,7 +127,7 @@ def run(
         callbacks=[_Curve(folder, tell, max(1, len(prepared.train) // config.train.batch_anchors))],
     )
     began, last = clock(), last_checkpoint(folder / "checkpoints")
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    trainer.fit(last)
     seconds = clock() - began
     tuned = _figures(trainer.text_model, look)
     trained, parameters = n_trainable(trainer.text_model)

@@ -99,6 +99,11 @@ class FinetuneConfig(BaseModel):
     base: str = Field(
         default=DEFAULT_ENCODER, min_length=1, description="installed package, checkpoint folder or hub name"
     )
+    teacher: str | None = Field(
+        default=None,
+        min_length=1,
+        description="encoder whose cosines margin_mse learns and guide_margin trusts; null = the base",
+    )
     adapter: AdapterConfig = AdapterConfig()
     pairs: PairsConfig = PairsConfig()
     negatives: NegativesConfig = NegativesConfig()

@@ -102,6 +102,14 @@ class TextTrainer(Trainer):
         """The model being trained."""
         return self.accelerator.unwrap_model(self.model).model
 
+    def fit(self, checkpoint: Path | None) -> None:
+        """Train, from a checkpoint on if there is one, and end with the best state; no step is made after the last."""
+        if checkpoint is None or not _ended(checkpoint):
+            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            return
+        self.state = TrainerState.load_from_json(str(checkpoint / _DONE))
+        self._load_best_model()
+
     def get_train_dataloader(self) -> Any:
         """Every process gets every batch; each encodes its share of it."""
         pinned = self.args.dataloader_pin_memory
@@ -217,6 +225,13 @@ def last_checkpoint(out: Path) -> Path | None:
     return max(whole)[1] if whole else None
 
 
+def _ended(checkpoint: Path) -> bool:
+    """Whether a training had come to its end at this checkpoint."""
+    state = TrainerState.load_from_json(str(checkpoint / _DONE))
+    control = state.stateful_callbacks.get("TrainerControl", {})
+    return state.global_step >= state.max_steps or bool(control.get("args", {}).get("should_training_stop"))
+
+
 def _trackers(config: TrainConfig) -> list[str] | str:
     """Where the curve goes beside its file.
 
@@ -249,6 +264,7 @@ def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> Tr
         save_strategy="steps",
         save_steps=every,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # how long there was nothing new, for one
         load_best_model_at_end=True,
         metric_for_best_model="score",
         greater_is_better=True,

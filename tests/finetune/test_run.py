@@ -94,6 +94,57 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
+def test_killed_between_the_last_step_and_the_end(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = trained(base, tmp_path / "whole")
+
+    def killed(*args: object, **kwargs: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasteprint.finetune.run.save_adapter", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(base, tmp_path / "killed")
+    resumed = trained(base, tmp_path / "killed")
+    assert (resumed.adapter, resumed.tuned, resumed.steps) == (whole.adapter, whole.tuned, whole.steps)
+    assert read_curve(tmp_path / "killed") == read_curve(tmp_path / "whole")
+
+
+def test_patience_outlives_a_kill(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Looked at every second step; nothing new at the second and third look ends it, though killed in between."""
+    config = small_config(base, evaluations=9, patience=2)
+    looks = iter([0.1, 0.5, 0.4])
+
+    def look(*args: object, **kwargs: object) -> dict[str, float]:
+        return {"score": next(looks)}
+
+    step, count = TextTrainer.training_step, itertools.count(1)
+
+    def killed(self: TextTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        if next(count) > 5:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasteprint.finetune.run.measure", look)
+        with monkeypatch.context() as inner:
+            inner.setattr(TextTrainer, "training_step", killed)
+            with pytest.raises(KeyboardInterrupt):
+                trained(base, tmp_path / "run", config)
+        looks = iter([0.1, 0.3, 0.2, 0.9, 0.9, 0.9, 0.9, 0.9])  # the base again, the third look, the end
+        outcome = trained(base, tmp_path / "run", config)
+    assert outcome.steps == 6
+    assert outcome.best_step == 2
+
+
+def test_a_teacher_guides_and_is_learned_from(base: Path, tmp_path: Path):
+    plain = small_config(base, epochs=2)
+    for name, loss in (("guided", {"guide_margin": 0.0}), ("margin", {"name": "margin_mse"})):
+        config = plain.model_copy(update={"loss": plain.loss.model_validate(loss)})
+        outcome = trained(base, tmp_path / name, config)
+        assert outcome.adapter
+        assert read_curve(tmp_path / name)[0]["loss"] != read_curve(tmp_path / "guided")[0]["loss"] or name == "guided"
+
+
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path):
     for number, state in ((3, "{}"), (6, '{"a": ')):
         folder = tmp_path / f"checkpoint-{number}"
