@@ -45,7 +45,7 @@ def line_plot(lines: Mapping[str, Points], *, label: str, x: str) -> str:
         )
     said = "; ".join(f"{name} from {points[0][1]:.4f} to {points[-1][1]:.4f}" for name, points in lines.items())
     legend = "".join(
-        f'<span style="color:{_COLOURS[n % len(_COLOURS)]};margin-right:1.2em;white-space:nowrap">&#9644; '
+        f'<span style="color:{_COLOURS[n % len(_COLOURS)]};margin-right:1.2em;display:inline-block">&#9644; '
         f'<span style="color:{INK}">{esc(name)}</span></span>'
         for n, name in enumerate(lines)
     )
