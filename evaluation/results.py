@@ -10,7 +10,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def as_markdown(results: Results) -> str:
     parts = [
         f"# {results.shop}: {results.protocol}",
         f"{results.n:,} requests.",
-        _table(head, rows),
+        markdown_table(head, rows),
         _slice_table(results, names, first),
         _test_table(results),
         "\n".join(f"- {note}" for note in results.notes),
@@ -206,7 +206,7 @@ def _slice_table(results: Results, names: list[str], key: str) -> str:
     sizes = {s: next(int(r.per_slice[s]["n"]) for r in results.runs.values() if s in r.per_slice) for s in slices}
     head = ["method", *(f"{s} ({sizes[s]:,})" for s in slices)]
     rows = [[name, *(_number(results.runs[name].per_slice.get(s, {}).get(key)) for s in slices)] for name in names]
-    return f"## Slices ({key}, requests in brackets)\n\n{_table(head, rows)}"
+    return f"## Slices ({key}, requests in brackets)\n\n{markdown_table(head, rows)}"
 
 
 def _test_table(results: Results) -> str:
@@ -225,11 +225,12 @@ def _test_table(results: Results) -> str:
         ]
         for t in tests
     ]
-    return f"## Paired tests\n\n{_table(head, rows)}"
+    return f"## Paired tests\n\n{markdown_table(head, rows)}"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells as a Markdown table."""
+    lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -34,11 +34,7 @@ def search_split(shop: Shop, *, mode: Mode = "full", stage: Stage = "test") -> S
         ShopError: no judgements, none at this stage, or an item outside the catalogue.
     """
     table = _at_stage(shop, stage)
-    catalogue = pd.Index(shop.table("items")["item_id"])
-    item = catalogue.get_indexer(table["item_id"])
-    if (item < 0).any():
-        unknown = table["item_id"].to_numpy(object)[item < 0][0]
-        raise ShopError(f"judgements: item_id {unknown!r} is not in items; add the item or drop its judgements")
+    item = shop.item_rows(table["item_id"], "judgements")
     queries, texts = pd.factorize(table["query"], sort=True)
     grade = table["grade"].to_numpy(np.float64)
     gain = grade_gain(grade, shop.meta.get("grade_gain"))

@@ -14,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..profiling.errors import ShopError
 from ..profiling.log import rating_weight
 from ..profiling.shop import Shop
 from ..profiling.templates import query_text, review_text
@@ -32,7 +31,7 @@ def query_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.r
     """Queries and the items clicked, put into the cart or bought after them, by weight of evidence."""
     events = asked_events(shop, config)
     weight = _event_weights(events, shop, config)
-    rows = _item_rows(events, shop)
+    rows = shop.item_rows(events["item_id"], "events")
     query, queries = pd.factorize(events["query"].map(query_text), sort=True)
     total, key, newest = _summed(query, rows, weight, len(texts), _seconds(events))
     query, rows, total, newest = _best(key // len(texts), key % len(texts), total, newest, config.positives)
@@ -54,7 +53,7 @@ def review_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
     words = [review_text(text).split()[: config.max_review_words] for text in events["text"]]
     review, reviews = pd.factorize(pd.Series([" ".join(w) for w in words], dtype=object))
     long = np.asarray([len(w) >= _LEAST_REVIEW for w in words], dtype=bool)
-    rows = _item_rows(events, shop)
+    rows = shop.item_rows(events["item_id"], "events")
     return link(
         [str(text) for text in reviews],
         texts,
@@ -72,7 +71,7 @@ def together_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: n
     collaborative filtering, section 3.1 with power .5).
     """
     events = bought_events(shop, config)
-    basket, rows = _baskets(events, config), _item_rows(events, shop)
+    basket, rows = _baskets(events, config), shop.item_rows(events["item_id"], "events")
     held = _incidence(basket, rows, len(texts), most=_MOST_IN_BASKET, rng=rng)
     a, b, weight = shared_counts(held, config.least_together, config.popularity_power, config.positives)
     last = np.full(len(texts), -np.inf)
@@ -87,7 +86,7 @@ def shared_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
     """Queries and other queries after which the same items were clicked; items of very many queries tell nothing."""
     events = asked_events(shop, config)
     query, queries = pd.factorize(events["query"].map(query_text), sort=True)
-    rows, weight = _item_rows(events, shop), _event_weights(events, shop, config)
+    rows, weight = shop.item_rows(events["item_id"], "events"), _event_weights(events, shop, config)
     some = weight > 0
     held = _incidence(rows[some], query[some], len(queries), most=_MOST_SHARING, rng=rng)
     a, b, weight = shared_counts(held, config.least_together, config.popularity_power, config.positives)
@@ -204,15 +203,6 @@ def _event_weights(events: pd.DataFrame, shop: Shop, config: PairsConfig) -> NDA
     returned = pd.to_numeric(events["quantity"]).to_numpy(np.float64, na_value=np.nan) < 0
     weight = kind * rating_weight(rating, shop.meta.get("rating_scale")) * seen
     return np.where(returned, 0.0, np.maximum(weight, 0.0))
-
-
-def _item_rows(events: pd.DataFrame, shop: Shop) -> NDArray[np.int64]:
-    """Catalogue row of each event's item."""
-    rows = pd.Index(shop.table("items")["item_id"]).get_indexer(events["item_id"]).astype(np.int64)
-    if (rows < 0).any():
-        unknown = events["item_id"].to_numpy(object)[rows < 0][0]
-        raise ShopError(f"events: item_id {unknown!r} is not in items; add the item or drop its events")
-    return rows
 
 
 def _baskets(events: pd.DataFrame, config: PairsConfig) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.report_page import esc, page, table
 from ..evaluation.report_plots import Bar, bar_plot
+from ..evaluation.results import markdown_table
 from ..evaluation.significance import clustered_t, compare
 from ..profiling.errors import ConfigError
 from .curves import line_plot, series
@@ -133,10 +134,10 @@ def as_markdown(found: Comparison) -> str:
         values = [arm.means[key] for key in measured] if found.stage else [_tuned(arm, key) for key in held]
         trained = f"{arm.outcomes[0].trained / arm.outcomes[0].parameters:.2%}" if arm.outcomes else ""
         rows.append([arm.name, str(len(arm.runs) or ""), trained, *(_said(v) for v in values)])
-    parts = [_markdown(["arm", "seeds", "trained", *heads], rows)]
+    parts = [markdown_table(["arm", "seeds", "trained", *heads], rows)]
     if found.tests:
         lines = [[t["protocol"], t["metric"], t["a"], t["b"], *_test_cells(t)] for t in found.tests]
-        parts.append(_markdown(["protocol", "metric", "a", "b", "a - b", "95 % interval", "p (Holm)"], lines))
+        parts.append(markdown_table(["protocol", "metric", "a", "b", "a - b", "95 % interval", "p (Holm)"], lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -256,8 +257,3 @@ def _said(values: NDArray[np.float64]) -> str:
         return ""
     spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
     return f"{values.mean():.4f}{spread}"
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -6,14 +6,13 @@ is opened once per run, and the figures go into the run's folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.harness import TESTED, Options, evaluate
+from ..evaluation.harness import TESTED, Options, Progress, evaluate
 from ..evaluation.results import Results, Run, write_results
 from ..evaluation.significance import compare
 from ..evaluation.splits import Stage
@@ -24,8 +23,6 @@ from ..profiling.templates import TemplateConfig
 from .train_config import FinetuneConfig
 
 PROTOCOLS = ("search_full", "search_rerank")
-
-Progress = Callable[[str, int, int], None]
 
 
 def examine(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ..evaluation.report_page import FIRST, INK, LINE, MUTED, bullets, esc, page, table
+from ..evaluation.results import markdown_table
 from .frontier import QUALITY, FrontierRow
 
 _WIDTH, _HEIGHT, _LEFT, _BELOW, _TOP = 720, 420, 64, 44, 28
@@ -37,9 +38,8 @@ def cells(row: FrontierRow) -> tuple[str, ...]:
 
 def markdown(rows: Sequence[FrontierRow]) -> str:
     """The table in Markdown, its notes below it."""
-    lines = [HEADS, ("---",) * len(HEADS), *map(cells, rows)]
     made = "\n".join(f"- {row.candidate.name}: {row.candidate.made}" for row in rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{made}\n"
+    return f"{markdown_table(HEADS, [cells(row) for row in rows])}\n\n{made}\n"
 
 
 def scatter(rows: Sequence[FrontierRow]) -> str:

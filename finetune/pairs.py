@@ -145,10 +145,7 @@ def judged_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
     Queries without any gain are left out. Judgements without a split count as test.
     """
     table = _judgements(shop, config)
-    item = pd.Index(shop.table("items")["item_id"]).get_indexer(table["item_id"])
-    if (item < 0).any():
-        unknown = table["item_id"].to_numpy(object)[item < 0][0]
-        raise ShopError(f"judgements: item_id {unknown!r} is not in items; add the item or drop its judgements")
+    item = shop.item_rows(table["item_id"], "judgements")
     gain = grade_gain(table["grade"].to_numpy(np.float64), shop.meta.get("grade_gain"))
     query, queries = pd.factorize(table["query"].map(query_text), sort=True)
     total = np.bincount(query, weights=gain, minlength=len(queries))

@@ -22,7 +22,7 @@ from .examples import Examples
 from .gather import encode_shared
 from .leaks import check_leaks
 from .material import Material, Teacher
-from .pairs import PAIR_SOURCES, available, shop_examples
+from .pairs import PAIR_SOURCES, shop_examples
 from .splits import split_groups
 from .train_config import FinetuneConfig
 from .validation import Held, held_out
@@ -62,7 +62,8 @@ def prepare(shop: Shop, config: FinetuneConfig) -> Prepared:
     texts = item_texts(shop.table("items"), config.template)
     judged = config.pairs.model_copy(update={"split": "valid", "sources": ("judged",)})
     train = shop_examples(shop, config.pairs, template=config.template, rng=rng)
-    if "judged" in available(shop, judged):
+    is_judged = PAIR_SOURCES["judged"].has(shop, judged)
+    if is_judged:
         kept, held = train, shop_examples(shop, judged, template=config.template, rng=fixed)
     else:
         kept, held = split_groups(train, config.validation.share, rng=fixed)
@@ -70,7 +71,7 @@ def prepare(shop: Shop, config: FinetuneConfig) -> Prepared:
         raise ConfigError("pairs: nothing is left to learn from; name other sources or a smaller validation.share")
     check_leaks(kept, shop, until=config.pairs.until, held=held)
     found = held_out(held, texts, config.validation, rng=fixed)
-    return Prepared(kept, found, examples_digest(kept), "judged" in available(shop, judged))
+    return Prepared(kept, found, examples_digest(kept), is_judged)
 
 
 def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Material:

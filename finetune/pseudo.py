@@ -282,10 +282,7 @@ def pseudo_links(table: pd.DataFrame, shop: Shop, texts: Sequence[str]) -> Examp
         raise ShopError(
             "pseudo-labels: no candidate reaches the threshold; ask for more queries or lower the precision"
         )
-    row = pd.Index(shop.table("items")["item_id"]).get_indexer(table["item_id"])
-    if (row < 0).any():
-        unknown = table["item_id"].to_numpy(object)[row < 0][0]
-        raise ShopError(f"pairs.pseudo: item_id {unknown!r} is not in items; make the table again for this catalogue")
+    row = shop.item_rows(table["item_id"], "pairs.pseudo", remedy="make the table again for this catalogue")
     anchor, names = pd.factorize(table["query"])
     trusted = table["trusted"].to_numpy(bool)
     gain = grade_gain(table["grade"].to_numpy(np.float64), shop.meta.get("grade_gain"))

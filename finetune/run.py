@@ -28,6 +28,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
+from ..evaluation.harness import Progress
 from ..evaluation.versions import versions
 from ..profiling.adapters.kinds import AdapterConfig, n_trainable
 from ..profiling.adapters.saving import save_adapter
@@ -36,6 +37,7 @@ from ..profiling.encoder import EncoderConfig, open_encoder
 from ..profiling.errors import ConfigError
 from ..profiling.files import write_whole
 from ..profiling.shop import Shop
+from ..profiling.stamp import EncoderStamp
 from .curves import curves_page
 from .gather import encode_shared
 from .pairs import PAIR_SOURCES
@@ -43,9 +45,6 @@ from .prepare import Prepared, material, n_steps, prepare, tokens_as
 from .train_config import FinetuneConfig
 from .trainer import Look, TextTrainer, last_checkpoint
 from .validation import Held, measure
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
 
 _PROBES = 16
 
@@ -105,7 +104,8 @@ def run(
     tell("preparing examples", 0, 1)
     prepared = prepare(shop, config)
     steps = n_steps(len(prepared.train), config)
-    plan = _plan(prepared, config, steps)
+    base_stamp = open_encoder(EncoderConfig(name=config.base)).stamp
+    plan = _plan(prepared, config, base_stamp, steps)
     with state.main_process_first():
         _claim(folder, config, plan, writes=state.is_main_process)
     set_seed(config.train.seed)
@@ -115,22 +115,26 @@ def run(
     look = _look(prepared.held, model, config.train.batch_tokens)
     tell("looking at the base", 0, 1)
     base = _figures(model, look)
+    batches = material(prepared, model, config)
     trainer = TextTrainer(
         model,
-        material(prepared, model, config),
+        batches,
         loss=config.loss,
         config=config.train,
         steps=steps,
         rate=config.learning_rate,
         out=folder / "checkpoints",
         look=look,
-        callbacks=[_Curve(folder, tell, max(1, len(prepared.train) // config.train.batch_anchors))],
+        callbacks=[_Curve(folder, tell, batches.steps_per_epoch)],
     )
     began, last = clock(), last_checkpoint(folder / "checkpoints")
     trainer.fit(last)
     seconds = clock() - began
     tuned = _figures(trainer.text_model, look)
     trained, parameters = n_trainable(trainer.text_model)
+    saved = ""
+    if state.is_main_process:
+        saved = _save(trainer.text_model, folder, config, prepared, base_stamp, (base, tuned))
     outcome = Outcome(
         folder=str(folder),
         base=base,
@@ -139,7 +143,7 @@ def run(
         steps=int(trainer.state.global_step),
         trained=trained,
         parameters=parameters,
-        adapter=_save(trainer, folder, config, prepared, base, tuned) if state.is_main_process else "",
+        adapter=saved,
         seconds=round(seconds, 1),
     )
     if state.is_main_process:
@@ -218,9 +222,8 @@ def _figures(model: TextModel, look: Look) -> dict[str, float]:
     return found
 
 
-def _plan(prepared: Prepared, config: FinetuneConfig, steps: int) -> dict[str, Any]:
+def _plan(prepared: Prepared, config: FinetuneConfig, base: EncoderStamp, steps: int) -> dict[str, Any]:
     """What a run starts from."""
-    base = open_encoder(EncoderConfig(name=config.base)).stamp
     return {
         "arm": config.arm(),
         "base": base.to_dict(),
@@ -257,24 +260,23 @@ def _claim(folder: Path, config: FinetuneConfig, plan: Mapping[str, Any], *, wri
 
 
 def _save(
-    trainer: TextTrainer,
+    model: TextModel,
     folder: Path,
     config: FinetuneConfig,
     prepared: Prepared,
-    base: Mapping[str, float],
-    tuned: Mapping[str, float],
+    base: EncoderStamp,
+    figures: tuple[Mapping[str, float], Mapping[str, float]],
 ) -> str:
     """The best state as a verified adapter; its digest."""
     texts = [*prepared.held.anchors[: _PROBES // 2], *prepared.held.documents[: _PROBES // 2]]
     return save_adapter(
-        trainer.text_model,
+        model,
         folder / "adapter",
-        base=open_encoder(EncoderConfig(name=config.base)).stamp,
-        config=trainer.text_model.adapter or config.adapter,
+        base=base,
         probes=texts,
         data_digest=prepared.data_digest,
         settings=config.model_dump(mode="json"),
-        metrics={"base": dict(base), "tuned": dict(tuned)},
+        metrics={"base": dict(figures[0]), "tuned": dict(figures[1])},
     )
 
 

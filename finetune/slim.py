@@ -24,7 +24,7 @@ from ..profiling.families import FAMILIES, Family
 from ..profiling.runtimes.padding import padded
 from ..profiling.stamp import EncoderStamp
 from ..profiling.tokens import Tokens
-from ..profiling.weights import Weights, read_weights, relative_bias
+from ..profiling.weights import Weights, plain_name, read_weights, relative_bias
 
 Layer = dict[str, torch.Tensor]
 Tap = Callable[[int, str, torch.Tensor], torch.Tensor]
@@ -161,8 +161,7 @@ def write_slim(slim: Slim, folder: str | Path, *, about: Mapping[str, Any] | Non
         EncoderError: ``folder`` holds something, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise EncoderError(f"folder {folder} holds something; name a new folder or empty it")
+    check_new_folder(folder)
     try:
         _copy_around(slim, folder)
         _write_weights(slim, folder)
@@ -225,7 +224,7 @@ def _write_weights(slim: Slim, folder: Path) -> None:
     start = family.layer.split("{n}")[0]  # "encoder.layer."
     kept, dtype = {}, torch.float32
     for name, tensor in load_file(slim.checkpoint.encoder / "model.safetensors").items():
-        plain = _plain(name, family)
+        plain = plain_name(name, family)
         if plain.startswith(start):
             dtype = tensor.dtype
         elif tensor.is_floating_point() and plain.startswith(("embeddings.", "encoder.", "pooler.")):
@@ -247,10 +246,3 @@ def _named(layer: Layer, family: Family, number: int) -> dict[str, torch.Tensor]
         three = {family.query: query, family.key: key, family.value: value}
         made |= {f"{prefix}{name}.{kind}": tensor for name, tensor in three.items()}
     return made
-
-
-def _plain(name: str, family: Family) -> str:
-    """A weight's name as written today, without the prefix of a head around the encoder."""
-    for prefix in family.prefixes:
-        name = name.removeprefix(prefix)
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

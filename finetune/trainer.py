@@ -8,8 +8,7 @@ does, up to rounding, whatever the loss. Which run this is and where it is writt
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +30,7 @@ from ..profiling.adapters.kinds import (
 )
 from ..profiling.adapters.text_model import TextModel
 from ..profiling.errors import ExtraMissingError
+from ..profiling.schedule import batches
 from .cached import cached_step
 from .gather import gathered, share
 from .losses import LossConfig, Targets, compute_loss
@@ -94,7 +94,6 @@ class TextTrainer(Trainer):
             eval_dataset=material,
             callbacks=[_AfterStep(model), *patience, *callbacks],
         )
-        self.can_return_loss = True
         self.remove_callback(PrinterCallback)  # the curve is a file; progress is the caller's to show
 
     @property
@@ -132,7 +131,7 @@ class TextTrainer(Trainer):
         model.train()
         inputs = self._prepare_inputs(inputs)
         texts, sizes = share(self._material.texts(inputs)), _sizes(inputs)
-        pieces = list(_pieces(texts, self._config.cached_tokens))
+        pieces = list(batches([len(text) for text in texts], self._config.cached_tokens))
         order = [row for piece in pieces for row in piece]
         back = torch.empty(len(order), dtype=torch.int64)
         back[torch.tensor(order)] = torch.arange(len(order))
@@ -159,8 +158,7 @@ class TextTrainer(Trainer):
         """Figures of the model on held-out data, ``eval_`` before their names."""
         model = self.text_model
         model.eval()
-        with torch.no_grad():
-            figures = {f"{metric_key_prefix}_{name}": value for name, value in self._look(model).items()}
+        figures = {f"{metric_key_prefix}_{name}": value for name, value in self._look(model).items()}
         model.train()
         self.log(dict(figures))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
@@ -289,16 +287,9 @@ def _sizes(inputs: Mapping[str, Tensor]) -> int:
     return len(inputs["anchor"]) + len(inputs["document"])
 
 
-def _pieces(texts: Sequence[list[int]], budget: int) -> Iterator[list[int]]:
-    """Rows of texts in pieces that go through the network at once."""
-    from ..profiling.adapters.text_model import batches
-
-    yield from batches([len(text) for text in texts], budget)
-
-
 def _is_json(path: Path) -> bool:
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return os.path.getsize(path) > 0
+    return True

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from .errors import ShopError
 from .schema import ARROW_TYPES, TABLES, Column, columns_of, conform
@@ -69,6 +71,24 @@ class Shop:
         if frame is None:
             raise ShopError(f"shop {self.name!r} has no {name} table; it has {', '.join(self.tables()) or 'none'}")
         return frame
+
+    def item_rows(self, item_ids: pd.Series, where: str, *, remedy: str = "") -> NDArray[np.int64]:
+        """Row in ``items`` of each item id, (n,).
+
+        Args:
+            item_ids: ids, none of them null
+            where: the table they stand in, for the message
+            remedy: what to do about an unknown one; empty = add it, or drop the rows that name it
+
+        Raises:
+            ShopError: an item is not in the catalogue.
+        """
+        rows = pd.Index(self.table("items")["item_id"]).get_indexer(item_ids).astype(np.int64)
+        if (rows < 0).any():
+            unknown = item_ids.to_numpy(object)[rows < 0][0]
+            remedy = remedy or f"add the item or drop its {where}"
+            raise ShopError(f"{where}: item_id {unknown!r} is not in items; {remedy}")
+        return rows
 
 
 def read_shop(path: str | Path, *, tables: Sequence[str] | None = None) -> Shop:

@@ -65,7 +65,7 @@ def read_weights(checkpoint: Checkpoint, stamp: EncoderStamp, *, device: str, dt
         read = load_file(checkpoint.encoder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise unreadable(stamp, checkpoint, error) from error
-    found = {_today(k, family): v.to(device, dtype) for k, v in read.items() if v.is_floating_point()}
+    found = {plain_name(k, family): v.to(device, dtype) for k, v in read.items() if v.is_floating_point()}
     try:
         return _arrange(found, shape, family)
     except KeyError as error:
@@ -117,7 +117,7 @@ def relative_bias(relative: torch.Tensor, length: int) -> torch.Tensor:
     return relative[:, at - at[:, None] + relative.shape[1] // 2]
 
 
-def _today(name: str, family: Family) -> str:
+def plain_name(name: str, family: Family) -> str:
     """Name of a weight as written today, from any age and any head around the encoder."""
     for prefix in family.prefixes:
         name = name.removeprefix(prefix)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers import flatten
 from ..stamp import EncoderStamp
 from .kinds import ADAPTERS
 
@@ -54,7 +55,7 @@ def model_card(
         "",
         "## How it was trained",
         "",
-        *_table(_flat({name: config[name] for name in spec.fields} | _without_adapter(meta["settings"]))),
+        *_table(dict(flatten({name: config[name] for name in spec.fields} | _without_adapter(meta["settings"])))),
         "",
         "## Use",
         "",
@@ -70,11 +71,11 @@ def model_card(
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
     """Figures as a table: a column for each group, such as before and after, where they come in groups."""
-    groups = {name: _flat(values) for name, values in metrics.items() if isinstance(values, Mapping)}
+    groups = {name: dict(flatten(values)) for name, values in metrics.items() if isinstance(values, Mapping)}
     if not metrics:
         return ["Nothing was measured."]
     if len(groups) < len(metrics):
-        return _table(_flat(metrics))
+        return _table(dict(flatten(metrics)))
     names = list(dict.fromkeys(name for values in groups.values() for name in values))
     rows = [[name, *(_cell(values[name]) if name in values else "" for values in groups.values())] for name in names]
     return [_row(["", *groups]), _row(["---", *("--:" for _ in groups)]), *map(_row, rows)]
@@ -83,18 +84,6 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
 def _without_adapter(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings less the adapter's own, which the card has said."""
     return {name: value for name, value in settings.items() if name != "adapter"}
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested values under dotted names.
-
-    >>> _flat({"a": {"b": 1, "c": {"d": 2}}})
-    {'a.b': 1, 'a.c.d': 2}
-    """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return found
 
 
 def _table(values: Mapping[str, Any]) -> list[str]:

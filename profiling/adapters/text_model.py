@@ -7,7 +7,7 @@ Importing this module imports torch and transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ..checkpoint import Checkpoint, checkpoint_folder, read_checkpoint
 from ..errors import EncoderError
 from ..families import FAMILIES, Family
 from ..network import load_pretrained
+from ..schedule import batches
 from ..texts import TextKind
 from .kinds import AdapterConfig, attach_adapter
 
@@ -211,24 +212,6 @@ def open_text_model(
         for layer in model.layers:
             layer.forward = partial(_recomputed, layer.forward)  # type: ignore[method-assign]
     return model.train()
-
-
-def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows in batches of at most ``batch_tokens`` tokens, padding included, shortest texts first.
-
-    A text longer than that has a batch of its own.
-
-    >>> list(batches([5, 2, 3], 6))
-    [[1, 2], [0]]
-    """
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda at: lengths[at]):
-        if batch and (len(batch) + 1) * lengths[row] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def padded(
