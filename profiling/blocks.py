@@ -2,16 +2,17 @@
 
 ``score(shopper, item) = sum_b w_b <shopper_b, item_b>``. The item side is computed once; weights scale the shopper side
 only, so they change with every request and never touch an index. Blocks: ``meaning`` (text vector of the item; the
-encoded query), ``taste`` (whitened text vector; decayed sums of what the shopper did), ``behaviour`` (category, brand,
-price level and popularity axes), ``context`` (when and where an item sells; when and where the request is made). A
-missing block is zeros. Which weights are good is decided elsewhere; nothing here searches or ranks.
+encoded query), ``taste`` (whitened text vector; decayed sums of what the shopper did), ``taste_learned`` (item and
+shopper vectors of a trained `TasteModel`; no columns before training), ``behaviour`` (category, brand, price level and
+popularity axes), ``context`` (when and where an item sells; when and where the request is made). A missing block is
+zeros. Which weights are good is decided elsewhere; nothing here searches or ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ from .context import (
 from .interest_batch import interests
 from .log import EventLog, Requests
 
-BLOCKS: tuple[str, ...] = ("meaning", "taste", "behaviour", "context")
+BLOCKS: tuple[str, ...] = ("meaning", "taste", "taste_learned", "behaviour", "context")
 DAY_S = 86_400.0
 
 Float = NDArray[np.float32]
@@ -51,6 +52,19 @@ class BlocksConfig(BaseModel):
     context: ContextConfig = Field(default_factory=ContextConfig, description="which axes a shop's context has")
 
 
+class LearnedTaste(Protocol):
+    """What the learned block needs of a taste model: item rows, (n_items, d), and the shopper side of requests."""
+
+    @property
+    def items(self) -> Float:
+        """Learned item vectors, (n_items, d) float32."""
+        ...
+
+    def shoppers(self, requests: Requests) -> Float:
+        """Learned shopper vectors, (n_requests, d) float32; zeros where there is no history."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class BlockSpace:
     """The item side of every block, and what is needed to put a shopper on the same axes.
@@ -60,6 +74,7 @@ class BlockSpace:
         behaviour_mean: what an average event looks like on the behaviour axes, (d_behaviour,)
         context: the shop's context axes
         long_half_life_s, short_half_life_s: memories of the two interests
+        taste_model: makes the shopper side of ``taste_learned``; None = not trained
     """
 
     items: Mapping[str, Float]
@@ -67,6 +82,7 @@ class BlockSpace:
     context: ContextAxes
     long_half_life_s: float
     short_half_life_s: float
+    taste_model: LearnedTaste | None = None
 
     @property
     def dims(self) -> dict[str, int]:
@@ -78,6 +94,7 @@ class BlockSpace:
 
         Returns:
             ``taste_long``, ``taste_short`` (n_requests, d_taste), unit length or zero where nothing is known;
+            ``taste_learned`` (n_requests, d_learned), only where a taste model was trained;
             ``behaviour`` (n_requests, d_behaviour), difference from the average event;
             ``context`` (n_requests, d_context), how the request's circumstances differ from the shop's usual ones
         """
@@ -87,9 +104,11 @@ class BlockSpace:
         behaviour, weight = interests(requests, self.items["behaviour"], self.long_half_life_s)
         known = np.maximum(weight, 0.0)[:, None]
         affinity = np.where(known > 0, (behaviour - known * self.behaviour_mean) / (known + 1.0), 0.0)
+        learned = {} if self.taste_model is None else {"taste_learned": self.taste_model.shoppers(requests)}
         return {
             "taste_long": unit_rows(long_total),
             "taste_short": unit_rows(short_total),
+            **learned,
             "behaviour": affinity.astype(np.float32),
             "context": context_vectors(self.context, requests.now_s, requests.where).astype(np.float32),
         }
@@ -99,6 +118,7 @@ PART_BLOCK: Mapping[str, str] = {
     "meaning": "meaning",
     "taste_long": "taste",
     "taste_short": "taste",
+    "taste_learned": "taste_learned",
     "behaviour": "behaviour",
     "context": "context",
 }
@@ -106,7 +126,13 @@ PART_BLOCK: Mapping[str, str] = {
 
 
 def fit_blocks(
-    items: pd.DataFrame, vectors: Float, log: EventLog, config: BlocksConfig | None = None, *, calendar: bool = True
+    items: pd.DataFrame,
+    vectors: Float,
+    log: EventLog,
+    config: BlocksConfig | None = None,
+    *,
+    calendar: bool = True,
+    taste_model: LearnedTaste | None = None,
 ) -> BlockSpace:
     """Item blocks of a catalogue.
 
@@ -116,6 +142,7 @@ def fit_blocks(
         log: training events, for seasons and popularity
         config: sizes and memories
         calendar: false where the times of different shoppers cannot be compared
+        taste_model: trained on this catalogue, in the order of ``items``
     """
     config = config or BlocksConfig()
     behaviour = behaviour_axes(items, log, config)
@@ -127,11 +154,12 @@ def fit_blocks(
     blocks = {
         "meaning": np.ascontiguousarray(vectors, dtype=np.float32),
         "taste": whiten(vectors, config.taste_dim),
+        "taste_learned": np.zeros((len(items), 0), np.float32) if taste_model is None else taste_model.items,
         "behaviour": behaviour,
         "context": item_contexts(context, item, at_s, where, n_items=len(items)).astype(np.float32),
     }
     memories = (config.long_half_life_days * DAY_S, config.short_half_life_days * DAY_S)
-    return BlockSpace(blocks, mean.astype(np.float32), context, *memories)
+    return BlockSpace(blocks, mean.astype(np.float32), context, *memories, taste_model)
 
 
 def behaviour_axes(items: pd.DataFrame, log: EventLog, config: BlocksConfig) -> Float:

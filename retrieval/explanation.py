@@ -85,6 +85,7 @@ _WORDS: Mapping[str, str] = {
     "bm25": 'has the words of "{query}"',
     "taste_long": "is like {event} and other things you like",
     "taste_short": "is like {event} you chose lately",
+    "taste_learned": "is what choices like yours lead to",
     "behaviour": "fits the categories, brands and prices you choose",
     "context": "is what sells at such times and places",
     "popular": "is popular here",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, fit_blocks
+from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, LearnedTaste, fit_blocks
 from ..profiling.encoder import Encoder
 from ..profiling.log import Requests
 from .alike import fit_alike
@@ -33,6 +33,7 @@ SEARCH_PARTS: tuple[str, ...] = ("meaning", "bm25")
 PERSONAL_PARTS: tuple[str, ...] = (
     "taste_long",
     "taste_short",
+    "taste_learned",
     "behaviour",
     "context",
     "popular",
@@ -189,6 +190,7 @@ def fit_recommender(
     exclude_seen: bool = False,
     encoder: Encoder | None = None,
     fusion: Fusion = "scaled",
+    taste_model: LearnedTaste | None = None,
 ) -> Recommender:
     """Fit the parts that have a weight.
 
@@ -200,12 +202,16 @@ def fit_recommender(
         exclude_seen: whether items a shopper already took are left out of recommendations
         encoder: embeds query texts
         fusion: what is weighted and added
+        taste_model: trained on this catalogue; without one ``taste_learned`` is left out
     """
     config = config or RecommenderConfig()
     chosen = _usable(dict.fromkeys(config.parts, 1.0) if weights is None else weights, config)
+    if taste_model is None:
+        chosen.pop("taste_learned", None)
     new = {n: w for n, w in _usable(newcomer_weights or chosen, config).items() if n in NEWCOMER_PARTS}
     vectors = train.vectors if train.vectors is not None else np.zeros((train.log.n_items, 1), dtype=np.float32)
-    space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=train.shared_clock)
+    clock = train.shared_clock
+    space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=clock, taste_model=taste_model)
     sources = {name: SOURCES[name](train, config) for name in PARTS if name in {**chosen, **new} and name in SOURCES}
     return Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion)
 
