@@ -21,6 +21,7 @@ from ..profiling.errors import ConfigError, ShopError
 from ..profiling.shop import Shop
 from ..retrieval.scorer import Chooser, TrainingSet
 from .methods import BEHAVIOUR, METHODS, SEARCH, Method, Resources, chosen_methods
+from .new_items import only_new
 from .rank import SLICE_KEYS, catalogue_means, mean, measure, rank, slice_means
 from .ranking import TopK
 from .results import Results, Run
@@ -50,6 +51,7 @@ class Options:
         fit_on: None = the protocol's own default
         window: of ``time_split``
         exclude_seen: None = decided from the training events
+        only_new: rank, and count as right, only items new to the shopper; for protocols over events
         seeds: runs of methods that are random
         tune: search each method's options on the validation stage first
         batch: requests ranked at once
@@ -61,6 +63,7 @@ class Options:
     fit_on: FitOn | None = None
     window: Window = "rolling"
     exclude_seen: bool | None = None
+    only_new: bool = False
     seeds: int = 1
     tune: bool = False
     batch: int = 256
@@ -72,15 +75,22 @@ def make_split(shop: Shop, protocol: str, options: Options, *, stage: Stage | No
     """The split of a ranking protocol; ``stage`` overrides that of ``options`` (and then learns from train only).
 
     Raises:
-        ConfigError: an unknown protocol.
+        ConfigError: an unknown protocol, or ``only_new`` where it has no meaning.
         ShopError: the shop cannot be split so.
     """
     at = stage or options.stage
     fit_on = options.fit_on if at == options.stage else "train"
+    exclude = options.exclude_seen
+    if options.only_new and protocol not in BEHAVIOUR:
+        raise ConfigError(f"only_new: is for {' and '.join(BEHAVIOUR)}, got {protocol!r}; leave it out")
+    if options.only_new and exclude is False:
+        raise ConfigError("only_new: leaves seen items out, which exclude_seen=False forbids; give one of them")
     if protocol == "leave_one_out":
-        return leave_one_out(shop, stage=at, fit_on=fit_on or "train", exclude_seen=options.exclude_seen)
+        split = leave_one_out(shop, stage=at, fit_on=fit_on or "train", exclude_seen=exclude)
+        return only_new(split) if options.only_new else split
     if protocol == "time_split":
-        return time_split(shop, stage=at, fit_on=fit_on, window=options.window, exclude_seen=options.exclude_seen)
+        split = time_split(shop, stage=at, fit_on=fit_on, window=options.window, exclude_seen=exclude)
+        return only_new(split) if options.only_new else split
     if protocol in ("search_full", "search_rerank"):
         return search_split(shop, mode="full" if protocol == "search_full" else "rerank", stage=at)
     raise ConfigError(f"protocol: must be one of {', '.join(RANKING_PROTOCOLS)} or labels, got {protocol!r}")
@@ -254,6 +264,7 @@ def _results(
         "fit_on": split.fit_on,
         "validation_in_training": split.fit_on == "train+valid",
         "seen_items_excluded": split.exclude_seen,
+        "only_new_items": options.only_new,
         "ranked": "judged items" if split.judged_only else "whole catalogue",
         "n_items": split.train.n_items,
         "n_training_events": len(split.train),

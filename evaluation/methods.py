@@ -21,6 +21,7 @@ from ..retrieval.popularity import PopularConfig, RecentPopularConfig, fit_popul
 from ..retrieval.repeats import OwnMostBoughtConfig, fit_own_most_bought
 from ..retrieval.scorer import Scorer, TrainingSet
 from ..retrieval.transitions import TransitionsConfig, fit_transitions
+from .baselines.blend import BlendConfig, fit_blend
 from .baselines.chance import RandomConfig, fit_random
 from .baselines.content import ContentConfig, fit_content
 from .baselines.dense import DenseConfig, fit_dense
@@ -145,6 +146,23 @@ METHODS: dict[str, Method] = {
             "backward": (0.0, 0.5, 1.0),
         },
         rescored=frozenset({"decay"}),
+    ),
+    "own+transitions": Method(
+        _plain(fit_blend),
+        BlendConfig,
+        BEHAVIOUR,
+        "what the shopper took most often, and what tends to follow it",
+        grid={
+            "weight": (0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0),
+            "half_life_days": (None, 15.0, 30.0, 60.0, 120.0, 240.0),
+            "ties": _TIES,
+            "decay": _DECAY,
+            "target_power": (0.0, 0.2, 0.4, 0.6),
+            "source_power": (0.2, 0.5, 0.8, 1.0),
+            "window": (1, 3, 10),
+            "backward": (0.0, 0.5, 1.0),
+        },
+        rescored=frozenset({"weight", "half_life_days", "decay"}),
     ),
     "ease": Method(
         _plain(fit_ease),

@@ -68,6 +68,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    only_new: Annotated[
+        bool,
+        typer.Option("--only-new", help="Remove repeat purchases: only items new to the shopper are ranked and right."),
+    ] = False,
     against: Annotated[
         str | None,
         typer.Option(
@@ -96,15 +100,17 @@ def evaluate(
 
     OUT gets results.json, report.html, table.md, per_request.parquet and examples.parquet.
 
-    Methods: random popular recent-popular own-most-bought item-knn user-knn transitions ease als svd bpr content for
-    leave_one_out and time_split; random bm25 dense for search_full and search_rerank; tasteprint for all four;
-    majority tfidf prototype logreg for labels.
+    Methods: random popular recent-popular own-most-bought own+transitions item-knn user-knn transitions ease als svd
+    bpr content for leave_one_out and time_split; random bm25 dense for search_full and search_rerank; tasteprint for
+    all four; majority tfidf prototype logreg for labels.
 
     Examples:
 
       tasteprint evaluate shops/grocery --protocol time_split --out results/grocery
 
       tasteprint evaluate shops/grocery -p time_split -m popular,own-most-bought,tasteprint --tune --out results/few
+
+      tasteprint evaluate shops/grocery -p time_split --only-new -m transitions,tasteprint --out results/new
 
       tasteprint evaluate shops/hardware -p search_full -m bm25 -m dense -m tasteprint --out results/search --json
     """
@@ -124,7 +130,7 @@ def evaluate(
         if protocol == "labels":
             results = _labels(tables, names, stage, encoder, vectors_in, tell)
         else:
-            options = _options(stage, fit_on, window, keep_seen, seeds, tune, against)
+            options = _options(stage, fit_on, window, keep_seen, only_new, seeds, tune, against)
             results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell)
     write_results(results, out)
     write_report(to_json(results), per_request(results), out)
@@ -140,6 +146,7 @@ def _options(
     fit_on: str | None,
     window: str,
     keep_seen: bool | None,
+    only_new: bool,
     seeds: int,
     tune: bool,
     against: str | None,
@@ -157,6 +164,7 @@ def _options(
         fit_on="train" if fit_on == "train" else "train+valid" if fit_on else None,
         window="rolling" if window == "rolling" else "period",
         exclude_seen=None if keep_seen is None else not keep_seen,
+        only_new=only_new,
         seeds=seeds,
         tune=tune,
         against=against,
