@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from .building import build_workspace
 from .config import Settings
 from .demo_answers import choose_query, discovering, notes, personal, question, warming
 from .demo_map import taste_map
@@ -33,7 +34,7 @@ from .profiling.importers import import_shop
 from .profiling.shop import Shop, read_shop
 from .retrieval.recommender import PERSONAL_PARTS, Recommender, RecommenderConfig
 from .retrieval.transitions import TransitionsConfig
-from .workspace import Say, Workspace, build_workspace, open_workspace, shop_yardsticks
+from .workspace import Say, Workspace, open_workspace, shop_yardsticks
 
 STORY_FORMAT = 1
 METHODS = ("popular", "recent-popular", "own-most-bought", "transitions", "tasteprint")

@@ -181,11 +181,11 @@ def test_build(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_build_draws_on_stderr_only(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasteprint import workspace as workspace_module
+    from tasteprint import building
     from tasteprint.evaluation.pipeline import Learned
 
     monkeypatch.setattr(
-        workspace_module, "_learn", lambda shop, e, enc, settings, rng, tell: Learned(settings, {"bm25": 1.0}, 0.0, {})
+        building, "_learn", lambda shop, e, enc, settings, rng, tell: Learned(settings, {"bm25": 1.0}, 0.0, {})
     )
     done = run(
         "build", tiny_workspace.parent / "shop", "-w", tmp_path / "new", "--set", "encoder.name=hash:8", "--json"

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint import workspace as workspace_module
+from tasteprint import building
+from tasteprint.building import build_workspace
 from tasteprint.config import load_settings
 from tasteprint.evaluation.pipeline import Learned
 from tasteprint.profiling import embed_fidelity
@@ -22,7 +23,7 @@ from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.engine import make_engine
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, PERSONAL_PARTS, SEARCH_PARTS
 from tasteprint.retrieval.repeats import repeat_share
-from tasteprint.workspace import build_workspace, open_workspace
+from tasteprint.workspace import open_workspace
 from tests.small_bert import save_small_bert
 
 HASH = load_settings(sets=["encoder.name=hash:64"], environ={}).settings
@@ -35,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def learned(shop, embeddings, encoder, settings, rng, tell):
         return Learned(settings, DEFAULT_WEIGHTS, float("nan"), {})
 
-    monkeypatch.setattr(workspace_module, "_learn", learned)
+    monkeypatch.setattr(building, "_learn", learned)
 
 
 def copy(tiny_workspace: Path, tmp_path: Path) -> Path:
@@ -59,7 +60,7 @@ def test_what_was_built_and_learned(tiny_workspace: Path) -> None:
 
 
 def test_building_again_does_nothing(tiny_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspace_module, "read_shop", lambda _: pytest.fail("nothing changed: nothing is read"))
+    monkeypatch.setattr(building, "read_shop", lambda _: pytest.fail("nothing changed: nothing is read"))
     before = (tiny_workspace / "model" / "CURRENT").read_text()
     again = build_workspace(tiny_workspace.parent / "shop", tiny_workspace, HASH)
     assert not again.fresh
@@ -113,9 +114,9 @@ def test_an_opened_workspace_answers_as_the_one_that_was_built(
     tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = []
-    fit = workspace_module.fit_recommender
+    fit = building.fit_recommender
     monkeypatch.setattr(
-        workspace_module, "fit_recommender", lambda *a, **k: (kept.append((a[0], fit(*a, **k))), kept[-1][1])[1]
+        building, "fit_recommender", lambda *a, **k: (kept.append((a[0], fit(*a, **k))), kept[-1][1])[1]
     )
     path = build_workspace(tiny_workspace.parent / "shop", tmp_path / "again", HASH).path
     opened = open_workspace(path)
@@ -171,7 +172,7 @@ def test_a_failed_build_leaves_the_old_one(
     tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = copy(tiny_workspace, tmp_path)
-    monkeypatch.setattr(workspace_module, "recommender_state", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(building, "recommender_state", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         build_workspace(tiny_workspace.parent / "shop", path, HASH, seed=5)
     assert open_workspace(path, verify=True).about == open_workspace(tiny_workspace).about

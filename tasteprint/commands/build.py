@@ -29,8 +29,8 @@ def build(
 
       tasteprint build shops/grocery -w work/grocery --set encoder.name=hash:64
     """
+    from ..building import build_workspace
     from ..config import load_settings
-    from ..workspace import build_workspace
     from .progress import steps
 
     settings = load_settings(config, sets=sets or ()).settings

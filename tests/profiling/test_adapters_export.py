@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tasteprint.building import build_workspace
 from tasteprint.cli import app
 from tasteprint.config import load_settings
 from tasteprint.profiling import embed_fidelity
@@ -20,7 +21,7 @@ from tasteprint.profiling.adapters.text_model import open_text_model
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder, prepare_encoder
 from tasteprint.profiling.errors import ArtefactError, EncoderError
 from tasteprint.profiling.fidelity import FidelityConfig, check_fidelity, compare_vectors, fidelity
-from tasteprint.workspace import build_workspace, open_workspace
+from tasteprint.workspace import open_workspace
 from tests.profiling import family_checkpoints as made
 from tests.small_bert import save_small_bert
 

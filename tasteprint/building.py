@@ -1,0 +1,269 @@
+"""Building a workspace: embed, learn, index, publish whole.
+
+Building again with the same shop and settings does nothing; with changed items only new texts are encoded; a crash
+leaves the published version as it was. Reading one back is `workspace`'s work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .config import Settings
+from .evaluation.harness import Options, make_split
+from .evaluation.pipeline import Learned, TasteprintConfig, default_weights, learn
+from .evaluation.splits import Split
+from .profiling.artefact import Artefact, read_artefact, write_artefact
+from .profiling.embed_fidelity import ready_encoder
+from .profiling.embeddings import Embeddings, embed_items
+from .profiling.encoder import Encoder
+from .profiling.errors import ArtefactError, ShopError
+from .profiling.fidelity import Fidelity
+from .profiling.intent import IntentConfig, fit_intent
+from .profiling.log import EventLog, event_log
+from .profiling.shop import Shop, read_shop
+from .retrieval.recommender import DEFAULT_NEWCOMER_WEIGHTS, RecommenderConfig, fit_recommender
+from .retrieval.repeats import repeat_share
+from .retrieval.scorer import TrainingSet
+from .retrieval.state import log_arrays, recommender_state
+from .workspace import FORMAT, KIND, Say
+
+_EVENT_COLUMNS = ("user_id", "kind", "at", "seq", "item_id", "text", "rating", "quantity", "price")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did.
+
+    Attributes:
+        path: folder of the workspace
+        fresh: False where the published version was still up to date
+        about: what was built and learned
+    """
+
+    path: Path
+    fresh: bool
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A shop read and embedded: what building and training begin with.
+
+    Attributes:
+        shop: its tables
+        encoder: embeds texts
+        embeddings: of its items
+        everything: all its timed events, to learn from
+        fidelity: how near the encoder is to fp32; None where it is that itself
+    """
+
+    shop: Shop
+    encoder: Encoder
+    embeddings: Embeddings
+    everything: TrainingSet
+    fidelity: Fidelity | None
+
+
+def prepare(shop_path: Path, path: Path, settings: Settings, tell: Say) -> Ready:
+    """Read a shop and embed its items; ``path`` is the workspace, whose cache is used.
+
+    Raises:
+        ShopError: the shop has no items or cannot be read.
+        EncoderError: the encoder cannot be loaded.
+    """
+    tell("Reading the shop", 0, 0)
+    shop = read_shop(shop_path)
+    if shop.items is None or not len(shop.items):
+        raise ShopError(f"shop {shop_path} has no items; a workspace needs a catalogue")
+    prepared = ready_encoder(
+        settings.encoder,
+        shop_path / "items.parquet",
+        path / "cache",
+        settings.template,
+        tell=lambda what, done, of, counts=None: tell(what, done, of),
+    )
+    encoder = prepared.encoder
+    embeddings = embed_items(
+        shop.items, encoder, settings.template, path / "cache", progress=lambda n, of: tell("Embedding items", n, of)
+    )
+    log = _log(shop)
+    everything = TrainingSet(
+        log,
+        shop.items,
+        embeddings.vectors,
+        float(log.at_s.max(initial=0.0)) + 1.0,
+        shared_clock=bool(shop.meta.get("absolute_time", True)),
+        users=shop.users,
+    )
+    return Ready(shop, encoder, embeddings, everything, prepared.fidelity)
+
+
+def build_workspace(
+    shop_path: str | Path, path: str | Path, settings: Settings | None = None, *, seed: int = 0, say: Say | None = None
+) -> Built:
+    """Make a shop ready to be asked.
+
+    Args:
+        shop_path: folder of a shop in the data contract, with items
+        path: folder of the workspace, made if absent
+        settings: None = the defaults
+        seed: of everything that is drawn
+        say: told what is going on
+
+    Raises:
+        ShopError: the shop has no items or cannot be read.
+        EncoderError: the encoder cannot be loaded.
+        ArtefactError: the workspace cannot be written.
+    """
+    settings = settings or Settings()
+    tell = say or (lambda *_: None)
+    shop_path, path = Path(shop_path).resolve(), Path(path)
+    inputs = _inputs(shop_path, settings, seed)
+    if (found := _published(path, inputs)) is not None:
+        return Built(path, False, found)
+    ready = prepare(shop_path, path, settings, tell)
+    shop, encoder, everything = ready.shop, ready.encoder, ready.everything
+    log, vectors = everything.log, ready.embeddings.vectors
+    tell("Reading intents off the catalogue", 0, 0)
+    rng = np.random.default_rng(seed)
+    intent = fit_intent(everything.items, vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
+    learned = _learn(shop, everything, encoder, settings.recommender, rng, tell)
+    tell("Fitting the recommender", 0, 0)
+    model = fit_recommender(
+        everything,
+        learned.recommender,
+        weights=learned.weights,
+        newcomer_weights=learned.newcomer_weights,
+        exclude_seen=repeat_share(log) < 0.01,
+        encoder=encoder,
+        fusion=learned.fusion,
+    )
+    about = {
+        "shop": shop.name,
+        "items": len(everything.items),
+        "events": len(log),
+        "shoppers": log.n_users,
+        "weights": {name: round(weight, 4) for name, weight in model.weights.items()},
+        "newcomer_weights": {name: round(weight, 4) for name, weight in model.newcomer_weights.items()},
+        "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
+        "validation_single": {name: round(value, 4) for name, value in learned.single.items()},
+        "encoder": str(ready.embeddings.stamp),
+        "fidelity": None if ready.fidelity is None else ready.fidelity.to_dict(),
+    }
+    tell("Publishing", 0, 0)
+    arrays, meta = recommender_state(model)
+    intent_arrays, intent_meta = intent.to_state()
+    write_artefact(
+        path / "model",
+        kind=KIND,
+        stamp=ready.embeddings.stamp,
+        inputs=inputs,
+        arrays=_storable(
+            {f"recommender.{n}": a for n, a in arrays.items()}
+            | {f"intent.{n}": a for n, a in intent_arrays.items()}
+            | {f"log.{n}": a for n, a in log_arrays(log).items()}
+        ),
+        tables={
+            "items": everything.items,
+            "shoppers": pd.DataFrame({"user_id": log.user_ids.astype(str)}),
+            **({} if shop.users is None else {"users": shop.users}),
+        },
+        meta={
+            "format": FORMAT,
+            "shop": str(shop_path),
+            "settings": settings.model_dump(mode="json"),
+            "recommender": meta,
+            "intent": intent_meta,
+            "about": about,
+        },
+    )
+    return Built(path, True, about)
+
+
+def _learn(
+    shop: Shop,
+    everything: TrainingSet,
+    encoder: Encoder,
+    settings: RecommenderConfig,
+    rng: np.random.Generator,
+    tell: Say,
+) -> Learned:
+    """Settings and weights from the shop's own validation requests: events, and judged queries where there are any."""
+    config = TasteprintConfig(recommender=settings)
+    weights = default_weights(everything)
+    best = float("nan")
+    single: dict[str, float] = {}
+    fusion = settings.fallback
+    newcomers: Mapping[str, float] = DEFAULT_NEWCOMER_WEIGHTS
+    for protocol, train, split in validation_splits(shop, everything):
+        tell(f"Choosing weights on {protocol}", 0, 0)
+        learned = learn(train, split, config, rng=rng, encoder=encoder)
+        weights = {n: w for n, w in weights.items() if n not in learned.weights} | dict(learned.weights)
+        single |= learned.single
+        fusion = "scaled"  # weights from validation are in units of scaled scores
+        if protocol != "search_full":
+            best, config = learned.ndcg, TasteprintConfig(recommender=learned.recommender)
+            newcomers = learned.newcomer_weights
+    return Learned(config.recommender, weights, best, single, newcomers, fusion)
+
+
+def validation_splits(shop: Shop, everything: TrainingSet) -> Iterator[tuple[str, TrainingSet, Split]]:
+    """The protocols a shop can choose on, each with a training set that ends before its validation requests."""
+    for protocol in ("time_split" if everything.shared_clock else "leave_one_out", "search_full"):
+        try:
+            split = make_split(shop, protocol, Options(), stage="valid")
+        except ShopError:
+            continue  # the shop has nothing to choose on here; the defaults stay
+        if len(split.requests):
+            yield protocol, replace(everything, log=split.train, until_s=split.until_s), split
+
+
+def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:
+    """The intent settings with the shop's currency, unless they name one."""
+    if config.facets.currency is not None:
+        return config
+    facets = config.facets.model_copy(update={"currency": shop.meta.get("currency")})
+    return config.model_copy(update={"facets": facets})
+
+
+def _log(shop: Shop) -> EventLog:
+    events = shop.events
+    if events is None:
+        columns = {name: pd.Series(dtype=object) for name in _EVENT_COLUMNS}
+        events = pd.DataFrame(columns).astype({"at": "datetime64[us]", "seq": "int64"})
+    timed = events[~events["kind"].isin(list(shop.meta.get("untimed_kinds") or []))]
+    return event_log(timed, shop.table("items")["item_id"].tolist(), rating_scale=shop.meta.get("rating_scale"))
+
+
+def _inputs(shop: Path, settings: Settings, seed: int) -> dict[str, str]:
+    """Digests of everything a build depends on."""
+    said = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    inputs = {"settings": hashlib.sha256(said.encode()).hexdigest(), "seed": str(seed), "format": str(FORMAT)}
+    for name in ("items.parquet", "events.parquet", "users.parquet", "judgements.parquet", "shop.json"):
+        file = shop / name
+        if file.is_file():
+            with file.open("rb") as handle:
+                inputs[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return inputs
+
+
+def _published(path: Path, inputs: dict[str, str]) -> dict[str, Any] | None:
+    """What the published version says of itself, if it was built from the same inputs."""
+    try:
+        held: Artefact = read_artefact(path / "model", kind=KIND, verify=False)
+    except ArtefactError:
+        return None
+    return dict(held.meta["about"]) if dict(held.inputs) == inputs else None
+
+
+def _storable(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays as artefacts take them: contiguous, and named by identifiers."""
+    return {name.replace(".", "__"): np.ascontiguousarray(array) for name, array in arrays.items()}
