@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.encoder import Encoder
-from ..profiling.log import EventLog, Requests
-from ..retrieval.fusion import Candidates, candidates, choose_weights, merge_candidates
+from ..profiling.log import EventLog
+from ..retrieval.fusion import choose_weights
 from ..retrieval.histories import Ties
 from ..retrieval.recommender import (
     DEFAULT_NEWCOMER_WEIGHTS,
@@ -33,14 +32,12 @@ from ..retrieval.recommender import (
 from ..retrieval.repeats import fit_repeat
 from ..retrieval.scorer import Scorer, TrainingSet
 from ..retrieval.transitions import fit_transitions
-from .metrics import ideal_dcg
-from .ranking import seen
+from .sampled import gather, single_ndcg
 from .splits import Split
 
 if TYPE_CHECKING:
     from .methods import Resources
 
-_BATCH = 128
 _CELLS = 1e8  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
 
@@ -164,11 +161,13 @@ def choose_settings(
     ties: dict[Ties, float] = {}
     for way in ("together", "sequence"):
         tried = settings.transitions.model_copy(update={"ties": way, "window": _window(way)})
-        ties[way] = _single(fit_transitions(small, tried), few)
+        ties[way] = single_ndcg(fit_transitions(small, tried), few)
     best: Ties = "sequence" if ties["sequence"] > ties["together"] else "together"
     memories = {}
     for days in (15.0, 30.0, 60.0, 120.0, 240.0):
-        memories[days] = _single(fit_repeat(train, settings.repeat.model_copy(update={"half_life_days": days})), few)
+        memories[days] = single_ndcg(
+            fit_repeat(train, settings.repeat.model_copy(update={"half_life_days": days})), few
+        )
     half_life = max(memories, key=lambda days: memories[days])
     return settings.model_copy(
         update={
@@ -178,57 +177,9 @@ def choose_settings(
     )
 
 
-def gather(model: Recommender, sample: Split, *, n: int) -> Candidates:
-    """The best ``n`` items of each part of ``model`` for every request of ``sample``, with their gains."""
-    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
-    batches = []
-    for first in range(0, len(sample.requests), _BATCH):
-        rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
-        requests = sample.requests.take(rows)
-        scores = dict(model.part_scores(requests))
-        gain = _gain(sample, rows, requests.log.n_items)
-        allowed = _allowed(sample, requests, rows)
-        batches.append(candidates(scores, gain, ideal[rows], allowed=allowed, n=n))
-    return merge_candidates(batches)
-
-
-def _single(scorer: Scorer, sample: Split) -> float:
-    """NDCG@10 of one scorer alone."""
-    batches = []
-    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
-    for first in range(0, len(sample.requests), _BATCH):
-        rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
-        requests = sample.requests.take(rows)
-        gain = _gain(sample, rows, requests.log.n_items)
-        allowed = _allowed(sample, requests, rows)
-        batches.append(candidates({"only": scorer.scores(requests)}, gain, ideal[rows], allowed=allowed, n=10))
-    return merge_candidates(batches).ndcg([1.0])
-
-
 def _window(ties: Ties) -> int:
     """Steps that pairs may span: few where a step is a whole basket, or counting pairs takes too long."""
     return 2 if ties == "together" else 10
-
-
-def _gain(sample: Split, rows: NDArray[np.int64], n_items: int) -> NDArray[np.float32]:
-    truth = sample.truth.take(rows)
-    gain = np.zeros((len(rows), n_items), dtype=np.float32)
-    gain[truth.request(), truth.items] = truth.gain
-    return gain
-
-
-def _allowed(sample: Split, requests: Requests, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Items that may be ranked, or None where all may."""
-    if sample.judged_only:
-        truth = sample.truth.take(rows)
-        allowed = np.zeros((len(rows), requests.log.n_items), dtype=bool)
-        allowed[truth.request(), truth.items] = True
-        return allowed
-    if not sample.exclude_seen:
-        return None
-    allowed = np.ones((len(rows), requests.log.n_items), dtype=bool)
-    allowed[seen(requests, sample.seen_kinds)] = False
-    return allowed
 
 
 def _some_users(log: EventLog, most: int, rng: np.random.Generator) -> EventLog:

@@ -1,0 +1,67 @@
+"""Validation requests as candidates: the best items of each part with their gains, which weights are chosen among.
+
+Also what one scorer reaches alone. What may be ranked is read from the split, as in `rank`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiling.log import Requests
+from ..retrieval.fusion import Candidates, candidates, merge_candidates
+from ..retrieval.recommender import Recommender
+from ..retrieval.scorer import Scorer
+from .metrics import ideal_dcg
+from .ranking import seen
+from .splits import Split
+
+_BATCH = 128
+
+
+def gather(model: Recommender, sample: Split, *, n: int) -> Candidates:
+    """The best ``n`` items of each part of ``model`` for every request of ``sample``, with their gains."""
+    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
+    batches = []
+    for first in range(0, len(sample.requests), _BATCH):
+        rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
+        requests = sample.requests.take(rows)
+        scores = dict(model.part_scores(requests))
+        gain = _gain(sample, rows, requests.log.n_items)
+        allowed = _allowed(sample, requests, rows)
+        batches.append(candidates(scores, gain, ideal[rows], allowed=allowed, n=n))
+    return merge_candidates(batches)
+
+
+def single_ndcg(scorer: Scorer, sample: Split) -> float:
+    """NDCG@10 of one scorer alone."""
+    batches = []
+    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
+    for first in range(0, len(sample.requests), _BATCH):
+        rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
+        requests = sample.requests.take(rows)
+        gain = _gain(sample, rows, requests.log.n_items)
+        allowed = _allowed(sample, requests, rows)
+        batches.append(candidates({"only": scorer.scores(requests)}, gain, ideal[rows], allowed=allowed, n=10))
+    return merge_candidates(batches).ndcg([1.0])
+
+
+def _gain(sample: Split, rows: NDArray[np.int64], n_items: int) -> NDArray[np.float32]:
+    truth = sample.truth.take(rows)
+    gain = np.zeros((len(rows), n_items), dtype=np.float32)
+    gain[truth.request(), truth.items] = truth.gain
+    return gain
+
+
+def _allowed(sample: Split, requests: Requests, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Items that may be ranked, or None where all may."""
+    if sample.judged_only:
+        truth = sample.truth.take(rows)
+        allowed = np.zeros((len(rows), requests.log.n_items), dtype=bool)
+        allowed[truth.request(), truth.items] = True
+        return allowed
+    if not sample.exclude_seen:
+        return None
+    allowed = np.ones((len(rows), requests.log.n_items), dtype=bool)
+    allowed[seen(requests, sample.seen_kinds)] = False
+    return allowed
