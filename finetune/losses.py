@@ -105,12 +105,14 @@ def info_nce(anchors: Tensor, documents: Tensor, targets: Targets, config: LossC
     negative = ~positive & ~_left_out(targets, config)
     rows = _against_negatives(_corrected(scores, targets), positive, negative)
     share = _share(targets.gain * positive)
-    loss = _mean((rows * share).sum(dim=1), targets.weight, positive.any(dim=1))
+    loss = weighted_mean((rows * share).sum(dim=1), targets.weight, positive.any(dim=1))
     if not config.symmetric:
         return loss
     columns = _against_negatives(scores.T, positive.T, negative.T)  # (m, n)
     backward = _share((targets.gain * positive * targets.weight[:, None]).T)
-    return (loss + _mean((columns * backward).sum(dim=1), backward.new_ones(len(columns)), positive.any(dim=0))) / 2
+    return (
+        loss + weighted_mean((columns * backward).sum(dim=1), backward.new_ones(len(columns)), positive.any(dim=0))
+    ) / 2
 
 
 def listwise(anchors: Tensor, documents: Tensor, targets: Targets, config: LossConfig) -> Tensor:
@@ -131,12 +133,12 @@ def listwise(anchors: Tensor, documents: Tensor, targets: Targets, config: LossC
     share = _share(targets.gain * positive)
     some = positive.any(dim=1)
     out = _left_out(targets, config) & ~positive
-    loss = _mean(-(share * _log_softmax(_corrected(scores, targets), ~out)).sum(dim=1), targets.weight, some)
+    loss = weighted_mean(-(share * _log_softmax(_corrected(scores, targets), ~out)).sum(dim=1), targets.weight, some)
     if not config.graded_weight:
         return loss
     entropy = (share * share.clamp_min(1e-30).log()).sum(dim=1)
     within = entropy - (share * _log_softmax(scores, targets.judged)).sum(dim=1)
-    return loss + config.graded_weight * _mean(within, targets.weight, some & (targets.judged.sum(dim=1) > 1))
+    return loss + config.graded_weight * weighted_mean(within, targets.weight, some & (targets.judged.sum(dim=1) > 1))
 
 
 def margin_mse(anchors: Tensor, documents: Tensor, targets: Targets, config: LossConfig) -> Tensor:
@@ -165,7 +167,7 @@ def margin_mse(anchors: Tensor, documents: Tensor, targets: Targets, config: Los
     mean_p, mean_q = (away * p).sum(dim=1) / n_p, (away * q).sum(dim=1) / n_q
     square_p, square_q = (away**2 * p).sum(dim=1) / n_p, (away**2 * q).sum(dim=1) / n_q
     loss = square_p + square_q - 2 * mean_p * mean_q  # mean over pairs of (away_p - away_q)^2
-    return _mean(loss, targets.weight, positive.any(dim=1) & negative.any(dim=1))
+    return weighted_mean(loss, targets.weight, positive.any(dim=1) & negative.any(dim=1))
 
 
 LOSSES: Mapping[str, Loss] = {"info_nce": info_nce, "listwise": listwise, "margin_mse": margin_mse}
@@ -223,7 +225,7 @@ def _share(gain: Tensor) -> Tensor:
     return gain / gain.sum(dim=1, keepdim=True).clamp_min(1e-30)
 
 
-def _mean(each: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
-    """Weighted mean over the rows that count; 0 with a gradient of 0 where none does."""
+def weighted_mean(each: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """Mean of ``each`` (n,) by ``weight`` over the rows that count; 0 with a gradient of 0 where none does."""
     weight = weight * counts
     return (each * weight).sum() / weight.sum().clamp_min(1e-30)

@@ -89,5 +89,9 @@ class Material(torch.utils.data.Dataset[dict[str, Tensor]]):
             documents[row] for row in batch["document"].tolist()
         ]
 
+    def n_texts(self, batch: Mapping[str, Tensor]) -> int:
+        """How many `texts` gives."""
+        return len(batch["anchor"]) + len(batch["document"])
+
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         return self.batch(step)

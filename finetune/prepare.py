@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,18 +17,43 @@ from ..profiling.adapters.text_model import TextModel
 from ..profiling.encoder import EncoderConfig, open_encoder
 from ..profiling.errors import ConfigError
 from ..profiling.shop import Shop
-from ..profiling.templates import item_texts
+from ..profiling.templates import TemplateConfig, item_texts
 from ..profiling.texts import TextKind
 from .examples import Examples
 from .gather import encode_shared
 from .leaks import check_leaks
 from .material import Material, Teacher
 from .pairs import PAIR_SOURCES, shop_examples
+from .pairs_config import PairsConfig
 from .splits import split_groups
-from .train_config import FinetuneConfig
+from .train_config import FinetuneConfig, TrainConfig, ValidationConfig
 from .validation import Held, held_out
 
 _HELD_SEED = 20_100  # of the held-out side: the same whatever the run's seed
+
+
+class WhatToLearn(Protocol):
+    """The settings that say what a training of any kind learns from."""
+
+    @property
+    def pairs(self) -> PairsConfig:
+        """Which pairs."""
+        ...
+
+    @property
+    def template(self) -> TemplateConfig:
+        """How an item becomes a text."""
+        ...
+
+    @property
+    def train(self) -> TrainConfig:
+        """Seed, passes and batch size."""
+        ...
+
+    @property
+    def validation(self) -> ValidationConfig:
+        """What is held out."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +73,7 @@ class Prepared:
     judged: bool
 
 
-def prepare(shop: Shop, config: FinetuneConfig) -> Prepared:
+def prepare(shop: Shop, config: WhatToLearn) -> Prepared:
     """Examples of a shop, cut into a side to learn from and a held-out side, and checked for leaks.
 
     Held out are the shop's validation judgements where it has some, else a share of the anchors, near duplicates
@@ -130,7 +156,7 @@ def tokens_as(model: TextModel, texts: Sequence[str], kinds: Sequence[TextKind])
     return found
 
 
-def n_steps(n_anchors: int, config: FinetuneConfig) -> int:
+def n_steps(n_anchors: int, config: WhatToLearn) -> int:
     """Optimiser steps of a training on so many anchors; what does not fill a batch waits for the next pass.
 
     >>> n_steps(100, FinetuneConfig.model_validate({"train": {"epochs": 3, "batch_anchors": 40}}))

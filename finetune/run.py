@@ -1,80 +1,38 @@
 """One fine-tuning run from a configuration to a verified adapter, in a folder that can be resumed at any time.
 
-Layout of a run::
-
-    RUN/config.json      effective settings
-    RUN/plan.json        what it starts from: base, data digest, steps, parameters, versions
-    RUN/checkpoints/     the newest and the best state, enough to go on bit by bit
-    RUN/curve.csv        one row a log line: loss, rate, validation figures
-    RUN/adapter/         the best state as a verified adapter (profiling.adapters.saved), written last but one
-    RUN/result.json      figures before and after; its presence says the run is done
-    RUN/report.html      the curves
+The folder is laid out as `run_folder` says, and RUN/adapter/ is the best state as a verified adapter
+(`profiling.adapters.saved`), written last but one.
 
 Measuring on the test split is `exam`'s work, comparing runs `compare`'s.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers import set_seed
 
 from ..evaluation.harness import Progress
-from ..evaluation.versions import versions
 from ..profiling.adapters.kinds import AdapterConfig, n_trainable
 from ..profiling.adapters.saving import save_adapter
 from ..profiling.adapters.text_model import TextModel, open_text_model
 from ..profiling.encoder import EncoderConfig, open_encoder
-from ..profiling.errors import ConfigError
-from ..profiling.files import write_whole
 from ..profiling.shop import Shop
 from ..profiling.stamp import EncoderStamp
-from .curves import curves_page
 from .gather import encode_shared
 from .pairs import PAIR_SOURCES
 from .prepare import Prepared, material, n_steps, prepare, tokens_as
+from .run_folder import Curve, Outcome, claim, plan_of, read_curve, read_outcome, read_settings, write_outcome
 from .train_config import FinetuneConfig
 from .trainer import Look, TextTrainer, last_checkpoint
 from .validation import Held, measure
 
+__all__ = ["Outcome", "complete", "figures", "read_curve", "read_outcome", "read_run_config", "run"]
+
 _PROBES = 16
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run gave.
-
-    Attributes:
-        folder: of the run
-        base, tuned: validation figures before and after
-        best_step, steps: where the best state was, and how many steps were made
-        trained, parameters: how many parameters were trained, of how many
-        adapter: digest of the saved adapter
-        seconds: of training, in this process since it started or resumed
-    """
-
-    folder: str
-    base: Mapping[str, float]
-    tuned: Mapping[str, float]
-    best_step: int
-    steps: int
-    trained: int
-    parameters: int
-    adapter: str
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def run(
@@ -105,16 +63,16 @@ def run(
     prepared = prepare(shop, config)
     steps = n_steps(len(prepared.train), config)
     base_stamp = open_encoder(EncoderConfig(name=config.base)).stamp
-    plan = _plan(prepared, config, base_stamp, steps)
+    plan = plan_of(prepared, config, base_stamp, steps)
     with state.main_process_first():
-        _claim(folder, config, plan, writes=state.is_main_process)
+        claim(folder, config, plan, writes=state.is_main_process)
     set_seed(config.train.seed)
     model = _open(config, steps)
     if torch.cuda.is_available():
         model.to(state.device)
     look = _look(prepared.held, model, config.train.batch_tokens)
     tell("looking at the base", 0, 1)
-    base = _figures(model, look)
+    base = figures(model, look)
     batches = material(prepared, model, config)
     trainer = TextTrainer(
         model,
@@ -125,16 +83,45 @@ def run(
         rate=config.learning_rate,
         out=folder / "checkpoints",
         look=look,
-        callbacks=[_Curve(folder, tell, batches.steps_per_epoch)],
+        callbacks=[Curve(folder, tell, batches.steps_per_epoch)],
     )
+    return complete(
+        trainer,
+        look,
+        folder,
+        base,
+        lambda tuned: _save(trainer.text_model, folder, config, prepared, base_stamp, (base, tuned)),
+        clock=clock,
+        state=state,
+    )
+
+
+def complete(
+    trainer: TextTrainer,
+    look: Look,
+    folder: Path,
+    base: Mapping[str, float],
+    save: Callable[[Mapping[str, float]], str],
+    *,
+    clock: Callable[[], float],
+    state: PartialState,
+) -> Outcome:
+    """Train to the end from the last checkpoint on, save the best state, write the outcome.
+
+    Args:
+        trainer: ready to begin
+        look: figures on held-out data
+        folder: of the run
+        base: figures before training
+        save: saves the trainer's model, given its figures; returns the digest. Called by the first process alone
+        clock: gives seconds
+        state: this process's place among all
+    """
     began, last = clock(), last_checkpoint(folder / "checkpoints")
     trainer.fit(last)
     seconds = clock() - began
-    tuned = _figures(trainer.text_model, look)
+    tuned = figures(trainer.text_model, look)
     trained, parameters = n_trainable(trainer.text_model)
-    saved = ""
-    if state.is_main_process:
-        saved = _save(trainer.text_model, folder, config, prepared, base_stamp, (base, tuned))
     outcome = Outcome(
         folder=str(folder),
         base=base,
@@ -143,29 +130,13 @@ def run(
         steps=int(trainer.state.global_step),
         trained=trained,
         parameters=parameters,
-        adapter=saved,
+        adapter=save(tuned) if state.is_main_process else "",
         seconds=round(seconds, 1),
     )
     if state.is_main_process:
-        _write_json(folder / "result.json", outcome.to_dict())
-        (folder / "report.html").write_text(curves_page(folder.name, read_curve(folder), outcome.to_dict()), "utf-8")
+        write_outcome(folder, outcome)
     state.wait_for_everyone()
     return outcome
-
-
-def read_outcome(folder: str | Path) -> Outcome:
-    """The outcome of a finished run.
-
-    Raises:
-        ConfigError: the folder holds no finished run.
-    """
-    path = Path(folder) / "result.json"
-    try:
-        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"run {folder}: {path.name} cannot be read ({error}); name the folder of a finished run"
-        ) from error
 
 
 def read_run_config(folder: str | Path) -> FinetuneConfig:
@@ -174,18 +145,7 @@ def read_run_config(folder: str | Path) -> FinetuneConfig:
     Raises:
         ConfigError: the folder holds no run.
     """
-    path = Path(folder) / "config.json"
-    try:
-        return FinetuneConfig.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"run {folder}: {path.name} cannot be read ({error}); name the folder of a run") from error
-
-
-def read_curve(folder: str | Path) -> list[dict[str, float]]:
-    """Rows of a run's curve; a column that a row has no value in is absent from it."""
-    path = Path(folder) / "curve.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    return read_settings(folder, FinetuneConfig)
 
 
 def _open(config: FinetuneConfig, steps: int) -> TextModel:
@@ -214,49 +174,12 @@ def _look(held: Held, opened: TextModel, batch_tokens: int) -> Look:
     return look
 
 
-def _figures(model: TextModel, look: Look) -> dict[str, float]:
+def figures(model: TextModel, look: Look) -> dict[str, float]:
     """What a look finds, rounded for files; the model goes back to training."""
     model.eval()
     found = {name: round(float(value), 6) for name, value in look(model).items()}
     model.train()
     return found
-
-
-def _plan(prepared: Prepared, config: FinetuneConfig, base: EncoderStamp, steps: int) -> dict[str, Any]:
-    """What a run starts from."""
-    return {
-        "arm": config.arm(),
-        "base": base.to_dict(),
-        "data": prepared.data_digest,
-        "anchors": len(prepared.train),
-        "links": prepared.train.n_links,
-        "documents": len(prepared.train.documents),
-        "sources": {str(k): int(v) for k, v in zip(*np.unique(prepared.train.source, return_counts=True), strict=True)},
-        "held_out": "validation judgements" if prepared.judged else "a share of the anchors",
-        "held_out_anchors": len(prepared.held.anchors),
-        "steps": steps,
-        "versions": dict(versions()),
-    }
-
-
-def _claim(folder: Path, config: FinetuneConfig, plan: Mapping[str, Any], *, writes: bool) -> None:
-    """Make a run's folder, or find the same run unfinished in it."""
-    if (folder / "result.json").is_file():
-        raise ConfigError(f"out: {folder} holds a finished run; name another folder, or delete that one")
-    if (folder / "config.json").is_file():
-        if read_run_config(folder) != config:
-            raise ConfigError(f"out: {folder} holds a run of other settings; name another folder, or delete that one")
-        known = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        for name in ("data", "base", "steps"):
-            if known[name] != plan[name]:
-                raise ConfigError(
-                    f"out: {folder} holds a run that began with another {name} (the shop or the encoder has changed "
-                    "since); name another folder, or delete that one"
-                )
-    elif writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / "plan.json", plan)
-        write_whole(folder / "config.json", (config.model_dump_json(indent=2) + "\n").encode())
 
 
 def _save(
@@ -265,7 +188,7 @@ def _save(
     config: FinetuneConfig,
     prepared: Prepared,
     base: EncoderStamp,
-    figures: tuple[Mapping[str, float], Mapping[str, float]],
+    found: tuple[Mapping[str, float], Mapping[str, float]],
 ) -> str:
     """The best state as a verified adapter; its digest."""
     texts = [*prepared.held.anchors[: _PROBES // 2], *prepared.held.documents[: _PROBES // 2]]
@@ -276,38 +199,5 @@ def _save(
         probes=texts,
         data_digest=prepared.data_digest,
         settings=config.model_dump(mode="json"),
-        metrics={"base": dict(figures[0]), "tuned": dict(figures[1])},
+        metrics={"base": dict(found[0]), "tuned": dict(found[1])},
     )
-
-
-class _Curve(TrainerCallback):
-    """Writes the learning curve as it grows, and tells how far training is."""
-
-    def __init__(self, folder: Path, tell: Progress, steps_per_epoch: int) -> None:
-        self._folder, self._tell, self._pass = folder, tell, steps_per_epoch
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._tell("training", state.global_step, state.max_steps)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            write_whole(self._folder / "curve.csv", _as_csv(state.log_history, self._pass).encode())
-
-
-def _as_csv(rows: list[dict[str, Any]], steps_per_epoch: int) -> str:
-    """Log lines as a table, one row a step; what Trainer says at its very end about speed is left out."""
-    merged: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        if "train_runtime" not in row:
-            merged.setdefault(int(row["step"]), {}).update(row, epoch=round(row["step"] / steps_per_epoch, 4))
-    first = ("step", "epoch")
-    columns = [*first, *dict.fromkeys(k for row in merged.values() for k in row if k not in first)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(merged.values())
-    return text.getvalue()
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode())

@@ -121,8 +121,8 @@ class TextTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of the whole batch, with gradients to this process's share of the texts."""
-        vectors = gathered(model(share(self._material.texts(inputs))), _sizes(inputs))
-        return self._with_regulariser(self._of(vectors, inputs))
+        vectors = gathered(model(share(self._material.texts(inputs))), self._material.n_texts(inputs))
+        return self._with_regulariser(self.loss_of(vectors, inputs))
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """One batch forward and backward; with gradient caching, piece by piece."""
@@ -130,14 +130,14 @@ class TextTrainer(Trainer):
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
         inputs = self._prepare_inputs(inputs)
-        texts, sizes = share(self._material.texts(inputs)), _sizes(inputs)
+        texts, sizes = share(self._material.texts(inputs)), self._material.n_texts(inputs)
         pieces = list(batches([len(text) for text in texts], self._config.cached_tokens))
         order = [row for piece in pieces for row in piece]
         back = torch.empty(len(order), dtype=torch.int64)
         back[torch.tensor(order)] = torch.arange(len(order))
 
         def whole(parts: Tensor) -> Tensor:
-            return self._of(gathered(parts[back.to(parts.device)], sizes), inputs)
+            return self.loss_of(gathered(parts[back.to(parts.device)], sizes), inputs)
 
         def encode(piece: list[int]) -> Tensor:
             # processes may have different numbers of pieces, so they add up their gradients at the last one only
@@ -168,8 +168,8 @@ class TextTrainer(Trainer):
         """Not counted: a batch has no shape of its own."""
         return 0
 
-    def _of(self, vectors: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The loss of gathered vectors."""
+    def loss_of(self, vectors: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The loss of what the model gave of all texts of a batch."""
         targets = Targets(
             gain=inputs["gain"],
             judged=inputs["judged"],
@@ -281,10 +281,6 @@ def _arguments(config: TrainConfig, *, steps: int, rate: float, out: Path) -> Tr
 def _only(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """A batch of one step is the step's own batch."""
     return batches[0]
-
-
-def _sizes(inputs: Mapping[str, Tensor]) -> int:
-    return len(inputs["anchor"]) + len(inputs["document"])
 
 
 def _is_json(path: Path) -> bool:
