@@ -23,7 +23,6 @@ from ..evaluation.rank import mean
 from ..evaluation.ranking import top_k
 from ..profiling.encoder import Encoder, EncoderConfig, open_encoder
 from ..profiling.shop import Shop
-from ..profiling.stamp import EncoderStamp
 from ..retrieval.cross_encoder import Pair
 from .cross_encoder_config import CrossConfig
 from .cross_encoder_material import CrossTrainer, PairMaterial
@@ -32,8 +31,8 @@ from .cross_encoder_weight import choose_weight
 from .examples import Examples
 from .gather import gathered, share
 from .negatives import Found, find_negatives
-from .prepare import Prepared, n_steps, prepare
-from .run import complete, figures
+from .prepare import n_steps, prepare
+from .run import complete
 from .run_folder import Curve, Outcome, claim, plan_of
 from .trainer import Look
 from .validation import Held
