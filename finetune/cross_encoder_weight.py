@@ -199,4 +199,3 @@ def _candidates(
 def _wide(part: NDArray[Any], width: int) -> NDArray[Any]:
     """Rows filled up with nothing."""
     return np.pad(part, ((0, 0), (0, width - part.shape[1])))
-

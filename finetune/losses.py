@@ -1,8 +1,8 @@
 """Losses as plain functions of two matrices of unit vectors: no model, no state, no sampling in here.
 
-Covers InfoNCE, the graded listwise loss and margin-MSE, all over (anchors x documents) with graded links, spared pairs,
-logQ correction and guided masking. Cutting vectors to shorter lengths is `matryoshka`'s work, encoding a batch larger
-than memory `cached`'s, which documents are in a batch `examples`' and `negatives`'.
+Covers InfoNCE, the graded listwise loss, margin-MSE and distillation, all over (anchors x documents) with graded
+links, spared pairs, logQ correction and guided masking. Cutting vectors to shorter lengths is `matryoshka`'s work,
+encoding a batch larger than memory `cached`'s, which documents are in a batch `examples`' and `negatives`'.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class LossConfig(BaseModel):
         description="leave out negatives that the teacher scores above its positives minus this; null = keep all",
     )
     margin_scale: float = Field(
-        default=1.0, gt=0, description="margin_mse: how many units of the teacher are one of cosine"
+        default=1.0, gt=0, description="margin_mse, distil: how many units of the teacher are one of cosine"
+    )
+    teacher_weight: float = Field(
+        default=0.0, ge=0, le=100, description="weight of distil beside another loss; 0 = without"
     )
     dims: tuple[int, ...] = Field(
         default=(), description="Matryoshka: leading lengths that must work too; empty = the whole vector only"
@@ -170,7 +173,35 @@ def margin_mse(anchors: Tensor, documents: Tensor, targets: Targets, config: Los
     return weighted_mean(loss, targets.weight, positive.any(dim=1) & negative.any(dim=1))
 
 
-LOSSES: Mapping[str, Loss] = {"info_nce": info_nce, "listwise": listwise, "margin_mse": margin_mse}
+def distil(anchors: Tensor, documents: Tensor, targets: Targets, config: LossConfig) -> Tensor:
+    """Divergence between a teacher's softmax over the documents it scored for an anchor and the model's.
+
+    Ren et al. (2021), RocketQAv2, equation 5, KL(teacher || model), the teacher divided by ``margin_scale`` so that
+    both softmaxes have the one temperature.
+
+    Raises:
+        ConfigError: the targets have no teacher.
+
+    >>> import torch
+    >>> eye = torch.eye(2)
+    >>> one = Targets(gain=eye, judged=eye > 0, weight=torch.ones(2), teacher=3 * eye)
+    >>> float(distil(eye, eye, one, LossConfig(name="distil", margin_scale=3.0)))
+    0.0
+    """
+    if targets.teacher is None:
+        raise ConfigError("distil needs targets.teacher, got none; score the pairs first or choose listwise")
+    asked = ~targets.teacher.isnan()
+    wanted = _log_softmax(targets.teacher.nan_to_num(0.0) / (config.margin_scale * config.temperature), asked)
+    apart = (wanted - _log_softmax(anchors @ documents.T / config.temperature, asked)).masked_fill(~asked, 0.0)
+    return weighted_mean((wanted.exp() * apart).sum(dim=1), targets.weight, asked.sum(dim=1) > 1)
+
+
+LOSSES: Mapping[str, Loss] = {
+    "info_nce": info_nce,
+    "listwise": listwise,
+    "margin_mse": margin_mse,
+    "distil": distil,
+}
 """Name in `LossConfig.name` -> loss."""
 
 
@@ -182,7 +213,24 @@ def compute_loss(anchors: Tensor, documents: Tensor, targets: Targets, config: L
     """
     from .matryoshka import matryoshka
 
-    return matryoshka(LOSSES[config.name], anchors, documents, targets, config)
+    return matryoshka(
+        _with_teacher if config.teacher_weight else LOSSES[config.name], anchors, documents, targets, config
+    )
+
+
+def asks_teacher(config: LossConfig) -> bool:
+    """Whether a loss reads a teacher's scores.
+
+    >>> asks_teacher(LossConfig()), asks_teacher(LossConfig(teacher_weight=1.0))
+    (False, True)
+    """
+    return config.name in ("margin_mse", "distil") or config.guide_margin is not None or config.teacher_weight > 0
+
+
+def _with_teacher(anchors: Tensor, documents: Tensor, targets: Targets, config: LossConfig) -> Tensor:
+    """The configured loss, and so much of what a teacher says of the order."""
+    loss = LOSSES[config.name](anchors, documents, targets, config)
+    return loss + config.teacher_weight * distil(anchors, documents, targets, config)
 
 
 def _left_out(targets: Targets, config: LossConfig) -> Tensor:

@@ -19,10 +19,14 @@ from ..profiling.errors import ConfigError
 from ..profiling.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts
 from ..profiling.texts import TextKind
+from ..retrieval.cross_encoder import is_cross_encoder, open_cross_encoder
+from .cross_encoder_teacher import cross_teacher
 from .examples import Examples
 from .gather import encode_shared
 from .leaks import check_leaks
+from .losses import asks_teacher
 from .material import Material, Teacher
+from .negatives import Found, find_negatives, log_frequency
 from .pairs import PAIR_SOURCES, shop_examples
 from .pairs_config import PairsConfig
 from .splits import split_groups
@@ -105,8 +109,6 @@ def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Ma
 
     Mined negatives are found with the model as it is before training.
     """
-    from .negatives import find_negatives, log_frequency
-
     examples = prepared.train
     tokens = tokens_of(model, examples)
     rng = np.random.default_rng([config.train.seed, 2])
@@ -116,22 +118,26 @@ def material(prepared: Prepared, model: TextModel, config: FinetuneConfig) -> Ma
         first, second = (encode_shared(model, some, batch_tokens=config.train.batch_tokens) for some in tokens)
         vectors = (first, second)
         model.train()
+    negatives = find_negatives(examples, config.negatives, vectors=vectors, rng=rng)
     return Material(
         examples,
         tokens,
         batch_anchors=config.train.batch_anchors,
         most=config.train.documents_per_anchor,
         seed=config.train.seed,
-        negatives=find_negatives(examples, config.negatives, vectors=vectors, rng=rng),
+        negatives=negatives,
         log_q=log_frequency(examples) if config.negatives.log_q else None,
-        teacher=_teacher(examples, config),
+        teacher=_teacher(examples, config, negatives),
     )
 
 
-def _teacher(examples: Examples, config: FinetuneConfig) -> Teacher | None:
-    """Cosines of another encoder, its vectors made once; None where the loss does not ask for them."""
-    if config.loss.name != "margin_mse" and config.loss.guide_margin is None:
+def _teacher(examples: Examples, config: FinetuneConfig, negatives: Found | None) -> Teacher | None:
+    """Scores of a cross-encoder, or cosines of another encoder whose vectors are made once; None where the loss does
+    not ask for them."""
+    if not asks_teacher(config.loss):
         return None
+    if config.teacher is not None and is_cross_encoder(config.teacher):
+        return cross_teacher(examples, open_cross_encoder(config.teacher).scores, negatives)
     encoder = open_encoder(EncoderConfig(name=config.teacher or config.base))
     anchors, documents = encoder.encode(examples.anchors, "query"), encoder.encode(examples.documents, "item")
     return lambda some, others: anchors[some] @ documents[others].T

@@ -102,7 +102,8 @@ class FinetuneConfig(BaseModel):
     teacher: str | None = Field(
         default=None,
         min_length=1,
-        description="encoder whose cosines margin_mse learns and guide_margin trusts; null = the base",
+        description="cross-encoder's folder, or encoder, whose scores margin_mse and distil learn and guide_margin "
+        "trusts; null = the base",
     )
     adapter: AdapterConfig = AdapterConfig()
     pairs: PairsConfig = PairsConfig()

@@ -114,13 +114,34 @@ def numpy_margin_mse(a: NDArray, b: NDArray, t: Targets, c: LossConfig) -> float
     return total / mass
 
 
-ORACLES = {"info_nce": numpy_info_nce, "listwise": numpy_listwise, "margin_mse": numpy_margin_mse}
+def numpy_distil(a: NDArray, b: NDArray, t: Targets, c: LossConfig) -> float:
+    """Relative entropy of two softmaxes by scipy, over what the teacher was asked, row by row."""
+    from scipy.special import softmax
+    from scipy.stats import entropy
+
+    teacher, weight, total, mass = t.teacher.numpy(), t.weight.numpy(), 0.0, 0.0
+    for i in range(len(a)):
+        asked = np.flatnonzero(~np.isnan(teacher[i]))
+        if len(asked) > 1:
+            wanted = softmax(teacher[i, asked] / c.margin_scale / c.temperature)
+            total += weight[i] * entropy(wanted, softmax(a[i] @ b[asked].T / c.temperature))
+            mass += weight[i]
+    return total / mass
+
+
+ORACLES = {
+    "info_nce": numpy_info_nce,
+    "listwise": numpy_listwise,
+    "margin_mse": numpy_margin_mse,
+    "distil": numpy_distil,
+}
 CONFIGS = [
     LossConfig(name="info_nce", temperature=0.5),
     LossConfig(name="info_nce", temperature=0.5, symmetric=True),
     LossConfig(name="listwise", temperature=0.5),
     LossConfig(name="listwise", temperature=0.3, graded_weight=2.0),
     LossConfig(name="margin_mse", margin_scale=2.0),
+    LossConfig(name="distil", margin_scale=2.0, temperature=0.5),
 ]
 
 
@@ -165,12 +186,36 @@ def test_autograd(config: LossConfig, case: tuple[torch.Tensor, torch.Tensor, Ta
 def test_nothing_to_learn_gives_zero_with_zero_gradients(name: str) -> None:
     anchors, documents = torch.eye(2, requires_grad=True), torch.eye(2)
     nothing = torch.zeros(2, 2)
-    targets = Targets(gain=nothing, judged=nothing > 0, weight=torch.ones(2), teacher=nothing)
+    targets = Targets(gain=nothing, judged=nothing > 0, weight=torch.ones(2), teacher=nothing / 0)
     loss = LOSSES[name](anchors, documents, targets, LossConfig(name=name))
     loss.backward()
     assert loss.item() == 0
     assert anchors.grad is not None
     assert not anchors.grad.any()
+
+
+def test_distil_reads_only_what_was_asked(case: tuple[torch.Tensor, torch.Tensor, Targets]) -> None:
+    """An anchor with one scored document says nothing; changing a score that is absent changes nothing."""
+    anchors, documents, targets = case
+    assert targets.teacher is not None
+    config = LossConfig(name="distil", temperature=0.5)
+    some = targets.teacher.clone()
+    some[0, 1:] = float("nan")
+    some[1, 3] = float("nan")
+    got = LOSSES["distil"](anchors, documents, replace(targets, teacher=some), config)
+    assert got.item() == pytest.approx(
+        numpy_distil(anchors.numpy(), documents.numpy(), replace(targets, teacher=some), config)
+    )
+    alone = LOSSES["distil"](anchors[:1], documents, replace(targets, teacher=some[:1], weight=torch.ones(1)), config)
+    assert alone.item() == 0
+
+
+def test_a_teacher_beside_another_loss(case: tuple[torch.Tensor, torch.Tensor, Targets]) -> None:
+    anchors, documents, targets = case
+    config = LossConfig(temperature=0.5, teacher_weight=0.7, margin_scale=3.0)
+    plain = LOSSES["listwise"](anchors, documents, targets, config)
+    extra = LOSSES["distil"](anchors, documents, targets, config)
+    assert compute_loss(anchors, documents, targets, config).item() == pytest.approx((plain + 0.7 * extra).item())
 
 
 @pytest.mark.parametrize("name", ["info_nce", "listwise"])
