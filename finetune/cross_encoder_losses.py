@@ -112,7 +112,7 @@ def pairwise(logits: Tensor, targets: PairTargets, config: CrossLossConfig) -> T
     scores, there = _by_anchor(logits, targets)
     gain = _by_anchor(targets.gain, targets)[0].masked_fill(~there, 0.0)
     rank = scores.detach().argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    discount = 1.0 / (rank + 2.0).log2()
+    discount = 1.0 / (rank.to(scores.dtype) + 2.0).log2()
     ideal = (gain.sort(dim=1, descending=True).values * discount.sort(dim=1, descending=True).values).sum(dim=1)
     costs = (gain[:, :, None] - gain[:, None, :]) * (discount[:, :, None] - discount[:, None, :]).abs()
     better = (gain[:, :, None] > gain[:, None, :]) & there[:, :, None] & there[:, None, :]
