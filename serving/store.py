@@ -1,0 +1,243 @@
+"""The profile store: what shoppers did and what they were shown, behind one interface, whatever keeps it.
+
+Events are the truth; interests and profiles are worked out from them, so a late, repeated or disordered event leaves
+the same state as one that came in time. Covers the nouns, the interface and opening one by address. What events mean
+is `profiling`'s; how they are kept is `store_sqlite`'s and `store_redis`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Protocol
+
+from ..profiling.errors import ConfigError, ExtraMissingError, TasteprintError
+
+__all__ = ["STORES", "ProfileStore", "Shown", "StoreError", "StoredEvent", "open_store"]
+
+
+class StoreError(TasteprintError):
+    """The profile store cannot be opened, read or written; what was acknowledged before stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event in the columns of the data contract, and the key that tells a repeated delivery.
+
+    Attributes:
+        user_id: whose
+        key: idempotency key; an event of the same user and key is stored once, the first wins
+        at_us: microseconds since 1970 UTC
+        seq: order among events of one time
+        kind: one of `profiling.schema.EVENT_KINDS`
+        item_id, query, text, rating, quantity, price, session_id, position, scene, device, place, dwell_s: as in the
+            contract; None is unknown
+    """
+
+    user_id: str
+    key: str
+    at_us: int
+    seq: int
+    kind: str
+    item_id: str | None = None
+    query: str | None = None
+    text: str | None = None
+    rating: float | None = None
+    quantity: float | None = None
+    price: float | None = None
+    session_id: str | None = None
+    position: int | None = None
+    scene: str | None = None
+    device: str | None = None
+    place: str | None = None
+    dwell_s: float | None = None
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """What events are sorted by, so that the order of arrival does not matter."""
+        return self.at_us, self.seq, self.key
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known of the event, by name."""
+        pairs = zip(EVENT_FIELDS, astuple(self), strict=True)
+        return {name: value for name, value in pairs if value is not None}
+
+
+EVENT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(StoredEvent))
+"""Names of the columns an event is stored in."""
+
+
+def content_key(event: StoredEvent) -> str:
+    """A key made of what the event says: the same event sent twice has the same one.
+
+    >>> one = StoredEvent("ann", "", 5, 0, "view", "lamp")
+    >>> content_key(one) == content_key(StoredEvent("ann", "sent again", 5, 0, "view", "lamp"))
+    True
+    """
+    said = json.dumps([value for name, value in zip(EVENT_FIELDS, astuple(event), strict=True) if name != "key"])
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One answer as it was shown: what later experiments learn from.
+
+    Attributes:
+        request_id: names the answer
+        user_id: to whom; None for nobody
+        at_us: when, microseconds since 1970 UTC
+        asked: what was asked, as JSON values
+        items: item id, rank and propensity of each item shown
+    """
+
+    request_id: str
+    user_id: str | None
+    at_us: int
+    asked: Mapping[str, Any]
+    items: tuple[tuple[str, int, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values by name."""
+        names = ("item_id", "rank", "propensity")
+        return {
+            "request_id": self.request_id,
+            "user_id": self.user_id,
+            "at_us": self.at_us,
+            "asked": dict(self.asked),
+            "items": [dict(zip(names, item, strict=True)) for item in self.items],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a batch: events stored, events that were there already, events of forgotten shoppers left out."""
+
+    stored: int
+    repeated: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """What tells whether anything changed.
+
+    Attributes:
+        version: rises with every change of this shopper's events, also across forgetting; 0 = no events
+        newest_us: time of the newest event, microseconds since 1970 UTC; 0 without events
+        forgotten: whether this shopper was ever forgotten: what other places still say of them must not be used
+    """
+
+    version: int
+    newest_us: int
+    forgotten: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What forgetting removed, and whether the files that held it are clean already."""
+
+    events: int
+    impressions: int
+    purged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCount:
+    """How much a store holds."""
+
+    users: int
+    events: int
+    impressions: int
+
+
+class ProfileStore(Protocol):
+    """What every store does; safe under threads and processes. Every method may raise `StoreError`."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a password."""
+        ...
+
+    def append(self, events: Sequence[StoredEvent], *, skip_forgotten: bool = False) -> Appended:
+        """Store events; they are durable when this returns. With ``skip_forgotten`` not those of forgotten shoppers."""
+        ...
+
+    def state(self, user_id: str) -> UserState:
+        """What tells whether anything changed; cheap."""
+        ...
+
+    def events(self, user_id: str) -> list[StoredEvent]:
+        """All events of a shopper by `StoredEvent.order`; none for an unknown one."""
+        ...
+
+    def users(self) -> Iterator[str]:
+        """Ids of the shoppers with events, in any order."""
+        ...
+
+    def log_shown(self, shown: Sequence[Shown]) -> None:
+        """Keep what was shown; an answer of the same request id is kept once."""
+        ...
+
+    def shown(self, user_id: str) -> list[Shown]:
+        """What a shopper was shown, oldest first."""
+        ...
+
+    def forget(self, user_id: str, *, at_us: int) -> Forgotten:
+        """Remove everything of a shopper, and remember (as a keyed hash) only that they were forgotten."""
+        ...
+
+    def count(self) -> StoreCount:
+        """How much is there."""
+        ...
+
+    def ping(self) -> None:
+        """Raise `StoreError` unless the store can be read."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+def _sqlite(address: str) -> ProfileStore:
+    from .store_sqlite import SqliteStore
+
+    return SqliteStore(address.removeprefix("sqlite://"))
+
+
+def _redis(address: str) -> ProfileStore:
+    try:
+        from .store_redis import RedisStore
+    except ImportError as error:
+        raise ExtraMissingError("the Redis client is not installed; run: pip install 'tasteprint[scale]'") from error
+    return RedisStore(address)
+
+
+STORES: Mapping[str, Callable[[str], ProfileStore]] = {"sqlite": _sqlite, "redis": _redis, "rediss": _redis}
+"""Scheme of an address -> what opens it; a plain path is SQLite."""
+
+
+def open_store(address: str) -> ProfileStore:
+    """Open the store at an address, such as ``work/store.sqlite`` or ``redis://127.0.0.1:6379/0``.
+
+    Raises:
+        ConfigError: the address names no kind of store there is.
+        StoreError: it cannot be opened.
+        ExtraMissingError: its client is not installed.
+    """
+    scheme, found, _ = address.partition("://")
+    if not found:
+        scheme = "sqlite"
+    if scheme not in STORES or not address:
+        raise ConfigError(
+            f"store must be a path or an address that begins with one of {', '.join(f'{s}://' for s in STORES)}, "
+            f"got {address!r}"
+        )
+    return STORES[scheme](address)
+
+
+def forgotten_mark(user_id: str, salt: bytes) -> str:
+    """Keyed hash by which a store recognises a shopper it has forgotten, without holding the id."""
+    return hashlib.blake2b(user_id.encode(), digest_size=16, key=salt).hexdigest()

@@ -1,0 +1,232 @@
+"""The embedded profile store: one SQLite file in write-ahead mode, synced before anything is acknowledged.
+
+Readers never wait for the writer; several processes may share the file on one machine, not over a network drive.
+Freed space is overwritten, so what was forgotten is not left in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from .store import (
+    EVENT_FIELDS,
+    Appended,
+    Forgotten,
+    Shown,
+    StoreCount,
+    StoredEvent,
+    StoreError,
+    UserState,
+    forgotten_mark,
+)
+
+_FORMAT = 1
+_BUSY_S = 10.0
+_TYPES = {"at_us": "INTEGER", "seq": "INTEGER", "position": "INTEGER"} | dict.fromkeys(
+    ("rating", "quantity", "price", "dwell_s"), "REAL"
+)
+_COLUMNS = ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in EVENT_FIELDS)
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS events ({_COLUMNS}, PRIMARY KEY (user_id, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS users (user_id TEXT PRIMARY KEY, version INTEGER, newest_us INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shown (
+    user_id TEXT, request_id TEXT, at_us INTEGER, asked TEXT, items TEXT, PRIMARY KEY (user_id, request_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS forgotten (mark TEXT PRIMARY KEY, at_us INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+_INSERT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * len(EVENT_FIELDS))})"
+_TOUCH = """
+INSERT INTO users VALUES (?1, ?2, ?3)
+ON CONFLICT (user_id) DO UPDATE SET version = ?2, newest_us = max(newest_us, ?3)
+"""
+
+
+class SqliteStore:
+    """A `store.ProfileStore` in one file.
+
+    Args:
+        path: the file, made if absent
+
+    Raises:
+        StoreError: it cannot be opened, is damaged, or was written by another format version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._write_lock = threading.Lock()
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._closed = False
+        with _told(f"open {self._path}"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._connect()
+            with self._transaction() as writer:
+                for statement in _SCHEMA.split(";"):
+                    writer.execute(statement)
+                for name, value in (("format", _FORMAT), ("clock", 0), ("salt", os.urandom(16))):
+                    writer.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+            about = dict(self._writer.execute("SELECT name, value FROM about"))
+        if about["format"] != _FORMAT:
+            raise StoreError(
+                f"store {self._path} has format {about['format']}, but this program reads {_FORMAT}; "
+                "load it anew into another file"
+            )
+        self._salt = bytes(about["salt"])
+
+    @property
+    def address(self) -> str:
+        """The file."""
+        return str(self._path)
+
+    def append(self, events: Sequence[StoredEvent], *, skip_forgotten: bool = False) -> Appended:
+        """Store events; they are on the disk when this returns."""
+        by_user = attrgetter("user_id")
+        batches = [(user, list(batch)) for user, batch in groupby(sorted(events, key=by_user), key=by_user)]
+        stored = skipped = 0
+        with self._transaction() as writer:
+            writer.execute("UPDATE about SET value = value + 1 WHERE name = 'clock'")
+            (clock,) = writer.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
+            for user, batch in batches:
+                if skip_forgotten and self._is_forgotten(writer, user):
+                    skipped += len(batch)
+                    continue
+                before = writer.total_changes
+                writer.executemany(_INSERT, [astuple(event) for event in batch])
+                added = writer.total_changes - before
+                if added:
+                    writer.execute(_TOUCH, (user, clock, max(event.at_us for event in batch)))
+                stored += added
+        return Appended(stored, len(events) - stored - skipped, skipped)
+
+    def state(self, user_id: str) -> UserState:
+        """What tells whether anything changed."""
+        with _told("read"):
+            reader = self._reader()
+            row = reader.execute("SELECT version, newest_us FROM users WHERE user_id = ?", (user_id,)).fetchone()
+            return UserState(*(row or (0, 0)), self._is_forgotten(reader, user_id))
+
+    def events(self, user_id: str) -> list[StoredEvent]:
+        """All events of a shopper by `StoredEvent.order`."""
+        with _told("read"):
+            rows = self._reader().execute("SELECT * FROM events WHERE user_id = ?", (user_id,)).fetchall()
+        return sorted((StoredEvent(*row) for row in rows), key=attrgetter("order"))
+
+    def users(self) -> Iterator[str]:
+        """Ids of the shoppers with events, sorted."""
+        with _told("read"):
+            found = self._reader().execute("SELECT user_id FROM users ORDER BY user_id").fetchall()
+        return (user for (user,) in found)
+
+    def log_shown(self, shown: Sequence[Shown]) -> None:
+        """Keep what was shown."""
+        rows = [(s.user_id or "", s.request_id, s.at_us, json.dumps(s.asked), json.dumps(s.items)) for s in shown]
+        with self._transaction() as writer:
+            writer.executemany("INSERT OR IGNORE INTO shown VALUES (?, ?, ?, ?, ?)", rows)
+
+    def shown(self, user_id: str) -> list[Shown]:
+        """What a shopper was shown, oldest first."""
+        with _told("read"):
+            rows = (
+                self._reader()
+                .execute("SELECT * FROM shown WHERE user_id = ? ORDER BY at_us, request_id", (user_id,))
+                .fetchall()
+            )
+        return [
+            Shown(request, user, at_us, json.loads(asked), tuple((i, r, p) for i, r, p in json.loads(items)))
+            for user, request, at_us, asked, items in rows
+        ]
+
+    def forget(self, user_id: str, *, at_us: int) -> Forgotten:
+        """Remove everything of a shopper and overwrite where it stood."""
+        with self._transaction() as writer:
+            events = writer.execute("DELETE FROM events WHERE user_id = ?", (user_id,)).rowcount
+            impressions = writer.execute("DELETE FROM shown WHERE user_id = ?", (user_id,)).rowcount
+            writer.execute("DELETE FROM users WHERE user_id = ?", (user_id,))
+            mark = forgotten_mark(user_id, self._salt)
+            writer.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (mark, at_us))
+        return Forgotten(events, impressions, self._purge())
+
+    def count(self) -> StoreCount:
+        """How much is there; reads every row."""
+        with _told("read"):
+            tables = ("users", "events", "shown")
+            found = [self._reader().execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables]
+        return StoreCount(*found)
+
+    def ping(self) -> None:
+        """Raise `StoreError` unless the file can be read."""
+        with _told("read"):
+            self._reader().execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._write_lock:
+            self._closed = True
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection that syncs every commit and overwrites what it frees."""
+        connection = sqlite3.connect(self._path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        self._open.append(connection)
+        return connection
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's own connection."""
+        if self._closed:
+            raise StoreError(f"store {self._path} was closed; open it again")
+        if not hasattr(self._local, "reader"):
+            self._local.reader = self._connect()
+        return self._local.reader
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """The one writing connection, inside a transaction that is whole or not at all."""
+        with self._write_lock, _told("write"):
+            if self._closed:
+                raise StoreError(f"store {self._path} was closed; open it again")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:  # a full disk may have ended it already
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def _is_forgotten(self, connection: sqlite3.Connection, user_id: str) -> bool:
+        mark = forgotten_mark(user_id, self._salt)
+        return connection.execute("SELECT 1 FROM forgotten WHERE mark = ?", (mark,)).fetchone() is not None
+
+    def _purge(self, tries: int = 20) -> bool:
+        """Empty the write-ahead log, which still holds old pages; False where readers kept it from that."""
+        for _ in range(tries):
+            with self._write_lock, _told("write"):
+                (busy, *_rest) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return True
+            time.sleep(0.01)
+        return False
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    """SQLite's and the disk's errors in this project's words."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"store: cannot {doing} ({error}); see that the disk has room and may be written") from error
