@@ -33,6 +33,7 @@ SLICE_MEANINGS: dict[str, str] = {
     "head": f"right items among the {HEAD_SHARE:.0%} most sold (of the items with training events)",
     "tail": "right items outside the head",
     "rare": f"right items with fewer than {RARE_BELOW} training events",
+    "unseen": "right items without any training event",
     "repeat": "right items the shopper had before",
     "new": "right items the shopper did not have before",
     "one_word": "queries of one word",
@@ -109,6 +110,7 @@ def target_slices(
         "head": head[truth.items],
         "tail": ~head[truth.items],
         "rare": counts[truth.items] < RARE_BELOW,
+        "unseen": counts[truth.items] == 0,
         "repeat": had,
         "new": ~had,
     }

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Tell = Callable[[str, int, int], None]
 
 NO_ENCODER = "none"
+TRAINED = ("taste", "tasteprint-blocks", "tasteprint")
+"""Methods that train a taste model."""
 
 
 def evaluate(
@@ -94,6 +96,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    minutes: Annotated[
+        float,
+        typer.Option("--minutes", min=0, help="Minutes that a taste model may train a seed; 0 = none is trained."),
+    ] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
 ) -> None:
     """Measure methods on a shop: full ranking, paired tests, slices.
@@ -131,7 +137,7 @@ def evaluate(
             results = _labels(tables, names, stage, encoder, vectors_in, tell)
         else:
             options = _options(stage, fit_on, window, keep_seen, only_new, seeds, tune, against)
-            results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell)
+            results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell, minutes=minutes)
     write_results(results, out)
     write_report(to_json(results), per_request(results), out)
     if as_json:
@@ -179,23 +185,45 @@ def _ranking(
     encoder: str | None,
     cache: Path,
     tell: Tell,
+    *,
+    minutes: float,
 ) -> Results:
     """A protocol that ranks items; the catalogue is embedded only where a method needs vectors."""
     from ..evaluation.harness import evaluate as measure
     from ..evaluation.methods import METHODS, chosen_methods
-    from ..profiling.embeddings import embed_items
 
     chosen = chosen_methods(names, protocol)
-    needed = any(METHODS[name].needs & {"vectors", "encoder"} for name in chosen)
+    opened, vectors = embedded(shop, chosen, encoder, cache, tell)
+    trained = {name: METHODS[name].config(minutes=minutes) for name in chosen if name in TRAINED}
+    return measure(
+        shop,
+        protocol,
+        names,
+        options=options,
+        configs=trained,
+        encoder=opened,
+        vectors=vectors,
+        progress=tell,
+        models=cache / "models",
+    )
+
+
+def embedded(
+    shop: Shop, methods: Sequence[str], encoder: str | None, cache: Path, tell: Tell
+) -> tuple[Encoder | None, NDArray[np.float32] | None]:
+    """The encoder and the catalogue's vectors, (n_items, d); both None where no named method needs them."""
+    from ..evaluation.methods import METHODS
+    from ..profiling.embeddings import embed_items
+
+    needed = any(METHODS[name].needs & {"vectors", "encoder"} for name in methods if name in METHODS)
     opened = _opened(encoder) if needed else None
-    vectors = None
-    if opened is not None:
-        tell("embedding the catalogue", 0, 1)
-        found = embed_items(
-            shop.table("items"), opened, cache_dir=cache, progress=lambda n, m: tell("embedding the catalogue", n, m)
-        )
-        vectors = found.vectors
-    return measure(shop, protocol, names, options=options, encoder=opened, vectors=vectors, progress=tell)
+    if opened is None:
+        return None, None
+    tell("embedding the catalogue", 0, 1)
+    found = embed_items(
+        shop.table("items"), opened, cache_dir=cache, progress=lambda n, m: tell("embedding the catalogue", n, m)
+    )
+    return opened, found.vectors
 
 
 def _labels(
