@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def evaluate(
     vectors: NDArray[np.float32] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
+    models: Path | None = None,
 ) -> Results:
     """Measure methods on one protocol of a shop.
 
@@ -120,6 +122,7 @@ def evaluate(
         vectors: item vectors aligned with ``shop.items``, (n_items, d)
         clock: gives seconds, for timing only
         progress: told what is going on
+        models: folder for checkpoints of long trainings, which another evaluation goes on with; None = not kept
 
     Raises:
         ConfigError, ShopError: see `make_split` and `chosen_methods`; a named method lacks what it needs.
@@ -128,7 +131,7 @@ def evaluate(
     if options.seeds < 1:
         raise ConfigError(f"seeds: must be at least 1, got {options.seeds}")
     names = chosen_methods(methods, protocol)
-    bench = _Bench(shop, protocol, options, encoder, vectors, clock, progress or (lambda *_: None))
+    bench = _Bench(shop, protocol, options, encoder, vectors, clock, progress or (lambda *_: None), models)
     bench.tell("splitting", 0, 1)
     split = _sampled(make_split(shop, protocol, options), options.sample)
     skipped = {name: reason for name in names if (reason := bench.lacks(METHODS[name], split))}
@@ -152,6 +155,7 @@ class _Bench:
     vectors: NDArray[np.float32] | None
     clock: Callable[[], float]
     tell: Progress
+    models: Path | None
 
     def lacks(self, method: Method, split: Split) -> str:
         """Why a method cannot run here, or nothing."""
@@ -166,7 +170,7 @@ class _Bench:
         return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s, clock, self.shop.users)
 
     def resources(self, rng: np.random.Generator) -> Resources:
-        return Resources(rng, self.encoder, self.validation)
+        return Resources(rng, self.encoder, self.validation, clock=self.clock, models=self.models, tell=self.tell)
 
     def validation(self) -> tuple[TrainingSet, Split] | None:
         """The validation split with a training set that ends before it; None where the shop has no such split."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from .baselines.ease import EaseConfig, fit_ease
 from .baselines.factors import AlsConfig, BprConfig, fit_als, fit_bpr
 from .baselines.svd import SvdConfig, fit_svd
 from .baselines.user_knn import UserKnnConfig, fit_user_knn
-from .pipeline import TasteprintConfig, fit_tasteprint
+from .pipeline import OneSearchConfig, TasteOnlyConfig, TasteprintConfig, fit_tasteprint
 from .splits import Split
 
 BEHAVIOUR = ("leave_one_out", "time_split")
@@ -45,11 +46,17 @@ class Resources:
         encoder: makes query vectors, or None
         validation: gives the split of the validation stage and a training set cut before it, None where there is
             none; for methods that choose weights themselves. Called at most once a fit: making it takes seconds
+        clock: gives seconds, for methods that train within a budget
+        models: folder for checkpoints of long trainings, None = they are not kept
+        tell: told what is going on
     """
 
     rng: np.random.Generator
     encoder: Encoder | None = None
     validation: Callable[[], tuple[TrainingSet, Split] | None] | None = None
+    clock: Callable[[], float] | None = None
+    models: Path | None = None
+    tell: Callable[[str, int, int], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,12 +244,29 @@ METHODS: dict[str, Method] = {
     "dense": Method(
         _dense, DenseConfig, SEARCH, "cosine of query and item vectors", needs=frozenset({"vectors", "encoder"})
     ),
+    "taste": Method(
+        fit_tasteprint,
+        TasteOnlyConfig,
+        BEHAVIOUR,
+        "the learned taste block alone",
+        needs=frozenset({"vectors", "encoder"}),
+        random=True,
+    ),
+    "tasteprint-blocks": Method(
+        fit_tasteprint,
+        OneSearchConfig,
+        BEHAVIOUR + SEARCH,
+        "one dense profile, one search: the blocks, no second stage",
+        needs=frozenset({"vectors", "encoder"}),
+        random=True,
+    ),
     "tasteprint": Method(
         fit_tasteprint,
         TasteprintConfig,
         BEHAVIOUR + SEARCH,
         "the whole pipeline",
         needs=frozenset({"vectors", "encoder"}),
+        random=True,
     ),
 }
 

@@ -6,15 +6,19 @@ validation requests. Where a shop has none, the defaults of `retrieval.recommend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..profiling.blocks import PART_BLOCK
 from ..profiling.encoder import Encoder
-from ..profiling.log import EventLog
+from ..profiling.log import EventLog, Requests
+from ..profiling.taste_model import TasteModel
 from ..retrieval.fusion import choose_weights
 from ..retrieval.histories import Ties
 from ..retrieval.recommender import (
@@ -31,12 +35,18 @@ from ..retrieval.recommender import (
 )
 from ..retrieval.repeats import fit_repeat
 from ..retrieval.scorer import Scorer, TrainingSet
+from ..retrieval.taste.config import TasteConfig
 from ..retrieval.transitions import fit_transitions
+from .rank_learning import LearnedRanker, RankLearningConfig, learn_ranker, with_ranker
 from .sampled import gather, single_ndcg
 from .splits import Split
+from .taste_learning import Progress, TrainedTaste, same_events, train_again, train_taste
 
 if TYPE_CHECKING:
     from .methods import Resources
+
+TasteOf = Callable[[TrainingSet], TasteModel | None]
+"""Gives the taste model that learned exactly a training set; None where none is used."""
 
 _CELLS = 1e8  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
@@ -48,6 +58,9 @@ class TasteprintConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recommender: RecommenderConfig = RecommenderConfig()
+    taste: TasteConfig = TasteConfig()
+    ranking: RankLearningConfig = RankLearningConfig()
+    minutes: float = Field(10.0, ge=0, description="minutes that the taste model may train; 0 = there is none")
     weights: dict[str, float] | None = Field(None, description="weight of each part; None = chosen on validation")
     candidates: int = Field(100, ge=10, description="best items of each part that weights are chosen among")
     least_requests: int = Field(500, ge=1, description="validation requests used however large the catalogue")
@@ -75,8 +88,46 @@ class Learned:
     fusion: Fusion = "scaled"
 
 
+class OneSearchConfig(TasteprintConfig):
+    """One dense profile and one search: the blocks alone, and no second stage."""
+
+    recommender: RecommenderConfig = RecommenderConfig(parts=tuple(PART_BLOCK))
+    ranking: RankLearningConfig = RankLearningConfig(rankers=(), default=False)
+
+
+class TasteOnlyConfig(OneSearchConfig):
+    """The learned taste block and nothing else."""
+
+    recommender: RecommenderConfig = RecommenderConfig(parts=("taste_learned",))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The pipeline fitted, with what it chose.
+
+    Attributes:
+        model: ranks
+        learned: settings and weights
+        ranker: the second stage that was tried
+        taste: the taste model's training, or None
+    """
+
+    model: Recommender
+    learned: Learned
+    ranker: LearnedRanker
+    taste: TrainedTaste | None
+
+    def scores(self, requests: Requests) -> NDArray[np.float32]:
+        """Scores of the whole catalogue, (n_requests, n_items)."""
+        return self.model.scores(requests)
+
+    def chosen(self) -> dict[str, Any]:
+        """Weights and memories, epochs of the taste model, and the ranker."""
+        return self.model.chosen() | ({} if self.taste is None else dict(self.taste.about)) | self.ranker.said()
+
+
 def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Resources) -> Scorer:
-    """Fit the pipeline with settings and weights from the validation stage."""
+    """Fit the pipeline with a taste model, settings, weights and a ranker that the validation stage chose."""
     validation = None if config.weights is not None or resources.validation is None else resources.validation()
     if validation is None:
         weights = config.weights or default_weights(train)
@@ -89,16 +140,104 @@ def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Reso
             encoder=resources.encoder,
             fusion=fusion,
         )
-    learned = learn(*validation, config, rng=resources.rng, encoder=resources.encoder)
-    exclude = validation[1].exclude_seen
+    return fit_learned(train, validation, config, resources)
+
+
+def fit_learned(
+    train: TrainingSet, validation: tuple[TrainingSet, Split], config: TasteprintConfig, resources: Resources
+) -> Fitted:
+    """Train, choose and learn on ``validation``, a training set and requests after it; then fit on all of ``train``."""
+    before, split = validation
+    rng, seed = resources.rng, int(resources.rng.integers(2**31))
+    trained = None
+    if wants_taste(config, before, split):
+        trained = train_taste(
+            train,
+            validation,
+            config.taste,
+            seed=seed,
+            minutes=config.minutes,
+            clock=resources.clock,
+            folder=resources.models,
+            progress=resources.tell,
+        )
+
+    known = () if trained is None else ((train, trained.final), (before, trained.before))
+    taste_of = tastes(trained, known, config, folder=resources.models, progress=resources.tell)
+    learned, ranker = choose(before, split, config, rng=rng, encoder=resources.encoder, taste_of=taste_of)
+    model = fit_chosen(train, learned, split, encoder=resources.encoder, taste_model=taste_of(train))
+    return Fitted(with_ranker(model, train, ranker), learned, ranker, trained)
+
+
+def choose(
+    before: TrainingSet,
+    split: Split,
+    config: TasteprintConfig,
+    *,
+    rng: np.random.Generator,
+    encoder: Encoder | None,
+    taste_of: TasteOf,
+) -> tuple[Learned, LearnedRanker]:
+    """Settings and weights of the first stage, and a second stage, chosen on ``split``.
+
+    ``before`` ends before the requests of ``split``; ``taste_of`` gives the taste model that learned a training set.
+    """
+    learned = learn(before, split, config, rng=rng, encoder=encoder, taste_model=taste_of(before))
+
+    def fit(data: TrainingSet) -> Recommender:
+        return fit_chosen(data, learned, split, encoder=encoder, taste_model=taste_of(data))
+
+    return learned, learn_ranker(fit, before, split, config.ranking, rng=rng)
+
+
+def tastes(
+    trained: TrainedTaste | None,
+    known: Sequence[tuple[TrainingSet, TasteModel]],
+    config: TasteprintConfig,
+    *,
+    folder: Path | None,
+    progress: Progress | None,
+) -> TasteOf:
+    """A function from a training set to the taste model that learned exactly it, None where there is no training.
+
+    It is one of the ``known``, or is trained as long as they were.
+    """
+
+    def taste_of(data: TrainingSet) -> TasteModel | None:
+        if trained is None:
+            return None
+        for train, model in known:
+            if same_events(train.log, data.log):
+                return model
+        return train_again(data, config.taste, trained, folder=folder, progress=progress)
+
+    return taste_of
+
+
+def fit_chosen(
+    train: TrainingSet,
+    learned: Learned,
+    split: Split,
+    *,
+    encoder: Encoder | None = None,
+    taste_model: TasteModel | None = None,
+) -> Recommender:
+    """The first stage on ``train`` with what was chosen on ``split``."""
     return fit_recommender(
         train,
         learned.recommender,
         weights=learned.weights,
         newcomer_weights=learned.newcomer_weights,
-        exclude_seen=exclude,
-        encoder=resources.encoder,
+        exclude_seen=split.exclude_seen,
+        encoder=encoder,
+        taste_model=taste_model,
     )
+
+
+def wants_taste(config: TasteprintConfig, train: TrainingSet, split: Split) -> bool:
+    """Whether a taste model is to be trained: there is time, the part is wanted, and requests have histories."""
+    wanted = config.minutes > 0 and "taste_learned" in config.recommender.parts and not split.requests.texts
+    return wanted and len(train.log) > 0 and bool((split.requests.stop > split.requests.start).any())
 
 
 def default_weights(train: TrainingSet) -> dict[str, float]:
@@ -121,8 +260,9 @@ def learn(
     *,
     rng: np.random.Generator,
     encoder: Encoder | None = None,
+    taste_model: TasteModel | None = None,
 ) -> Learned:
-    """Choose settings and weights on a validation split whose training set is ``train``."""
+    """Choose settings and weights on a validation split whose training set is ``train``; ``taste_model`` learned it."""
     config = config or TasteprintConfig()
     n = int(np.clip(_CELLS / max(train.log.n_items, 1), config.least_requests, config.most_requests))
     sample = split.sample(n, rng)
@@ -131,7 +271,14 @@ def learn(
         settings = choose_settings(train, sample, settings, rng=rng)
     asked = SEARCH_PARTS if sample.requests.texts else PERSONAL_PARTS
     everything = {name: 1.0 for name in usable_parts(train) if name in asked and name in settings.parts}
-    model = fit_recommender(train, settings, weights=everything, exclude_seen=split.exclude_seen, encoder=encoder)
+    model = fit_recommender(
+        train,
+        settings,
+        weights=everything,
+        exclude_seen=split.exclude_seen,
+        encoder=encoder,
+        taste_model=taste_model,
+    )
     history = np.flatnonzero(sample.requests.stop > sample.requests.start)
     with_history = sample if sample.requests.texts or not len(history) else sample.take(history)
     found = gather(model, with_history, n=config.candidates)

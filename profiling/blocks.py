@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,9 +31,11 @@ from .context import (
 )
 from .interest_batch import interests
 from .log import EventLog, Requests
+from .taste_model import TasteModel, taste_from_state, taste_state
 
 BLOCKS: tuple[str, ...] = ("meaning", "taste", "taste_learned", "behaviour", "context")
 DAY_S = 86_400.0
+_LEARNED = "taste_learned"
 
 Float = NDArray[np.float32]
 
@@ -50,19 +52,6 @@ class BlocksConfig(BaseModel):
     long_half_life_days: float = Field(180.0, gt=0, description="half-life of long-term interest")
     short_half_life_days: float = Field(7.0, gt=0, description="half-life of short-term interest")
     context: ContextConfig = Field(default_factory=ContextConfig, description="which axes a shop's context has")
-
-
-class LearnedTaste(Protocol):
-    """What the learned block needs of a taste model: item rows, (n_items, d), and the shopper side of requests."""
-
-    @property
-    def items(self) -> Float:
-        """Learned item vectors, (n_items, d) float32."""
-        ...
-
-    def shoppers(self, requests: Requests) -> Float:
-        """Learned shopper vectors, (n_requests, d) float32; zeros where there is no history."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +71,7 @@ class BlockSpace:
     context: ContextAxes
     long_half_life_s: float
     short_half_life_s: float
-    taste_model: LearnedTaste | None = None
+    taste_model: TasteModel | None = None
 
     @property
     def dims(self) -> dict[str, int]:
@@ -132,7 +121,7 @@ def fit_blocks(
     config: BlocksConfig | None = None,
     *,
     calendar: bool = True,
-    taste_model: LearnedTaste | None = None,
+    taste_model: TasteModel | None = None,
 ) -> BlockSpace:
     """Item blocks of a catalogue.
 
@@ -154,7 +143,7 @@ def fit_blocks(
     blocks = {
         "meaning": np.ascontiguousarray(vectors, dtype=np.float32),
         "taste": whiten(vectors, config.taste_dim),
-        "taste_learned": np.zeros((len(items), 0), np.float32) if taste_model is None else taste_model.items,
+        _LEARNED: _learned_rows(taste_model, len(items)),
         "behaviour": behaviour,
         "context": item_contexts(context, item, at_s, where, n_items=len(items)).astype(np.float32),
     }
@@ -178,16 +167,33 @@ def behaviour_axes(items: pd.DataFrame, log: EventLog, config: BlocksConfig) -> 
 
 def blocks_state(space: BlockSpace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays and JSON-able values that `blocks_from_state` turns back into the same space."""
-    arrays: dict[str, NDArray[Any]] = {f"items.{name}": rows for name, rows in space.items.items()}
+    arrays: dict[str, NDArray[Any]] = {f"items.{name}": space.items[name] for name in BLOCKS if name != _LEARNED}
     context, said = context_state(space.context)
     arrays |= {"behaviour_mean": space.behaviour_mean} | {f"context.{name}": array for name, array in context.items()}
     memories = {"long_half_life_s": space.long_half_life_s, "short_half_life_s": space.short_half_life_s}
-    return arrays, {"context": said, **memories}
+    if space.taste_model is None:
+        return arrays, {"context": said, **memories}
+    learned, about = taste_state(space.taste_model)
+    return arrays | {f"taste.{name}": array for name, array in learned.items()}, {
+        "context": said,
+        **memories,
+        "taste": about,
+    }
 
 
 def blocks_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> BlockSpace:
     """The space that `blocks_state` took apart."""
-    items = {name: np.asarray(arrays[f"items.{name}"]) for name in BLOCKS}
+    items = {name: np.asarray(arrays[f"items.{name}"]) for name in BLOCKS if name != _LEARNED}
+    model = None
+    if "taste" in meta:
+        learned = {name.removeprefix("taste."): a for name, a in arrays.items() if name.startswith("taste.")}
+        model = taste_from_state(learned, meta["taste"])
+    items[_LEARNED] = _learned_rows(model, len(items["meaning"]))
     context = context_from_state({name: arrays[f"context.{name}"] for name in ("mean", "spread")}, meta["context"])
     memories = (meta["long_half_life_s"], meta["short_half_life_s"])
-    return BlockSpace(items, np.asarray(arrays["behaviour_mean"]), context, *memories)
+    return BlockSpace(items, np.asarray(arrays["behaviour_mean"]), context, *memories, model)
+
+
+def _learned_rows(model: TasteModel | None, n_items: int) -> Float:
+    """Item rows of the learned block, (n_items, d); no columns without a model."""
+    return np.zeros((n_items, 0), dtype=np.float32) if model is None else model.items

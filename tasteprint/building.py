@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ import pandas as pd
 
 from .config import Settings
 from .evaluation.harness import Options, make_split
-from .evaluation.pipeline import Learned, TasteprintConfig, default_weights, learn
+from .evaluation.pipeline import Learned, TasteprintConfig, choose, default_weights, tastes
+from .evaluation.rank_learning import LearnedRanker, with_ranker
 from .evaluation.splits import Split
+from .evaluation.taste_learning import TrainedTaste
 from .profiling.artefact import Artefact, read_artefact, write_artefact
 from .profiling.embed_fidelity import ready_encoder
 from .profiling.embeddings import Embeddings, embed_items
@@ -29,10 +31,11 @@ from .profiling.fidelity import Fidelity
 from .profiling.intent import IntentConfig, fit_intent
 from .profiling.log import EventLog, event_log
 from .profiling.shop import Shop, read_shop
-from .retrieval.recommender import DEFAULT_NEWCOMER_WEIGHTS, RecommenderConfig, fit_recommender
+from .retrieval.recommender import fit_recommender
 from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, recommender_state
+from .trained import read_taste, taste_digest
 from .workspace import FORMAT, KIND, Say
 
 _EVENT_COLUMNS = ("user_id", "kind", "at", "seq", "item_id", "text", "rating", "quantity", "price")
@@ -126,7 +129,7 @@ def build_workspace(
     settings = settings or Settings()
     tell = say or (lambda *_: None)
     shop_path, path = Path(shop_path).resolve(), Path(path)
-    inputs = _inputs(shop_path, settings, seed)
+    inputs = _inputs(shop_path, settings, seed) | {"taste": taste_digest(path) or "none"}
     if (found := _published(path, inputs)) is not None:
         return Built(path, False, found)
     ready = prepare(shop_path, path, settings, tell)
@@ -135,7 +138,9 @@ def build_workspace(
     tell("Reading intents off the catalogue", 0, 0)
     rng = np.random.default_rng(seed)
     intent = fit_intent(everything.items, vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
-    learned = _learn(shop, everything, encoder, settings.recommender, rng, tell)
+    taste = read_taste(path, stamp=ready.embeddings.stamp, item_ids=log.item_ids)
+    chosen = _choose(ready, settings, taste, rng, path, tell)
+    learned = chosen.learned
     tell("Fitting the recommender", 0, 0)
     model = fit_recommender(
         everything,
@@ -145,7 +150,10 @@ def build_workspace(
         exclude_seen=repeat_share(log) < 0.01,
         encoder=encoder,
         fusion=learned.fusion,
+        taste_model=None if taste is None else taste.final,
     )
+    for ranker in chosen.rankers:
+        model = with_ranker(model, everything, ranker)
     about = {
         "shop": shop.name,
         "items": len(everything.items),
@@ -155,6 +163,8 @@ def build_workspace(
         "newcomer_weights": {name: round(weight, 4) for name, weight in model.newcomer_weights.items()},
         "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
         "validation_single": {name: round(value, 4) for name, value in learned.single.items()},
+        "rankers": [ranker.said() for ranker in chosen.rankers],
+        "taste": None if taste is None else dict(taste.about),
         "encoder": str(ready.embeddings.stamp),
         "fidelity": None if ready.fidelity is None else ready.fidelity.to_dict(),
     }
@@ -188,31 +198,35 @@ def build_workspace(
     return Built(path, True, about)
 
 
-def _learn(
-    shop: Shop,
-    everything: TrainingSet,
-    encoder: Encoder,
-    settings: RecommenderConfig,
-    rng: np.random.Generator,
-    tell: Say,
-) -> Learned:
-    """Settings and weights from the shop's own validation requests: events, and judged queries where there are any."""
-    config = TasteprintConfig(recommender=settings)
-    weights = default_weights(everything)
-    best = float("nan")
-    single: dict[str, float] = {}
-    fusion = settings.fallback
-    newcomers: Mapping[str, float] = DEFAULT_NEWCOMER_WEIGHTS
-    for protocol, train, split in validation_splits(shop, everything):
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """What validation chose for a workspace: the first stage, and a ranker for each kind of request."""
+
+    learned: Learned
+    rankers: tuple[LearnedRanker, ...]
+
+
+def _choose(
+    ready: Ready, settings: Settings, taste: TrainedTaste | None, rng: np.random.Generator, path: Path, tell: Say
+) -> _Chosen:
+    """Settings, weights and rankers from the shop's own validation requests: events, and judged queries if any."""
+    everything, encoder, fallback = ready.everything, ready.encoder, settings.recommender.fallback
+    found = Learned(settings.recommender, default_weights(everything), float("nan"), {}, fusion=fallback)
+    rankers = []
+    for protocol, before, split in validation_splits(ready.shop, everything):
         tell(f"Choosing weights on {protocol}", 0, 0)
-        learned = learn(train, split, config, rng=rng, encoder=encoder)
-        weights = {n: w for n, w in weights.items() if n not in learned.weights} | dict(learned.weights)
-        single |= learned.single
-        fusion = "scaled"  # weights from validation are in units of scaled scores
+        config = TasteprintConfig(recommender=found.recommender, taste=settings.taste, ranking=settings.ranking)
+        known = () if taste is None else ((before, taste.before), (everything, taste.final))
+        taste_of = tastes(taste, known, config, folder=path / "cache" / "models", progress=tell)
+        learned, ranker = choose(before, split, config, rng=rng, encoder=encoder, taste_of=taste_of)
+        rankers.append(ranker)
+        weights = {n: w for n, w in found.weights.items() if n not in learned.weights} | dict(learned.weights)
+        single = {**found.single, **learned.single}
+        found = replace(found, weights=weights, single=single, fusion="scaled")  # chosen weights are for scaled scores
         if protocol != "search_full":
-            best, config = learned.ndcg, TasteprintConfig(recommender=learned.recommender)
             newcomers = learned.newcomer_weights
-    return Learned(config.recommender, weights, best, single, newcomers, fusion)
+            found = replace(found, recommender=learned.recommender, ndcg=learned.ndcg, newcomer_weights=newcomers)
+    return _Chosen(found, tuple(rankers))
 
 
 def validation_splits(shop: Shop, everything: TrainingSet) -> Iterator[tuple[str, TrainingSet, Split]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from .evaluation.rank_learning import RankLearningConfig
 from .profiling.encoder import EncoderConfig
 from .profiling.intent import IntentConfig
 from .profiling.layers import Loaded, flatten, read_layers
@@ -20,6 +21,7 @@ from .profiling.query_cache import QueryCacheConfig
 from .profiling.templates import TemplateConfig
 from .profiling.yardsticks import ProfileConfig
 from .retrieval.recommender import RecommenderConfig
+from .retrieval.taste.config import TasteConfig
 
 __all__ = ["ENV_PREFIX", "Loaded", "Settings", "flatten", "load_settings"]
 
@@ -37,6 +39,8 @@ class Settings(BaseModel):
     intent: IntentConfig = IntentConfig()
     profile: ProfileConfig = ProfileConfig()
     recommender: RecommenderConfig = RecommenderConfig()
+    taste: TasteConfig = TasteConfig()
+    ranking: RankLearningConfig = RankLearningConfig()
     query_cache: QueryCacheConfig = QueryCacheConfig()
 
 

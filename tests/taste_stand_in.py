@@ -1,25 +1,28 @@
-"""A taste model without training: random item rows, a shopper is the sum of the rows of what they did."""
+"""A taste model nobody trained: one transformer block with random weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from tasteprint.profiling.log import Requests
-
-
-@dataclass(frozen=True, eq=False)
-class SummedTaste:
-    items: NDArray[np.float32]
-
-    def shoppers(self, requests: Requests) -> NDArray[np.float32]:
-        out = np.zeros((len(requests), self.items.shape[1]), dtype=np.float32)
-        request, event = requests.events()
-        np.add.at(out, request, self.items[requests.log.item[event]])
-        return out
+from tasteprint.profiling.taste_events import N_AGES, N_KINDS
+from tasteprint.profiling.taste_model import TasteLayer, TasteModel
 
 
-def summed_taste(n_items: int, *, dim: int = 8, seed: int = 5) -> SummedTaste:
-    return SummedTaste(np.random.default_rng(seed).standard_normal((n_items, dim)).astype(np.float32))
+def random_taste(n_items: int, *, dim: int = 8, last: int = 20, seed: int = 5) -> TasteModel:
+    rng = np.random.default_rng(seed)
+
+    def drawn(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+
+    ones, zeros = np.ones(dim, np.float32), np.zeros(dim, np.float32)
+    layer = TasteLayer(
+        norm1=ones, shift1=zeros, norm2=ones, shift2=zeros,
+        qkv=drawn(dim, 3 * dim), qkv_bias=np.zeros(3 * dim, np.float32), out=drawn(dim, dim), out_bias=zeros,
+        up=drawn(dim, 2 * dim), up_bias=np.zeros(2 * dim, np.float32), down=drawn(2 * dim, dim), down_bias=zeros,
+        distance=drawn(last + 1, 2), age=drawn(N_AGES, 2),
+    )  # fmt: skip
+    return TasteModel(
+        items=drawn(n_items, dim) * np.float32(np.sqrt(n_items)), inputs=drawn(n_items, dim), kind=drawn(N_KINDS, dim),
+        gap=drawn(N_AGES, dim), place=np.zeros((0, dim), np.float32), layers=(layer,), norm=ones, shift=zeros,
+        last=last, together=False, epochs=0,
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from tasteprint.retrieval.index import INDEXES
 from tasteprint.retrieval.popularity import PopularModel
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, SOURCES, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
-from tests.taste_stand_in import summed_taste
+from tests.taste_stand_in import random_taste
 
 ENCODER = HashEncoder(dim=24, seed=0)
 WEIGHTS = dict(zip(PARTS, (1.4, 1.0, 0.3, 0.2, 0.6, 0.4, 0.1, 0.2, 0.3, 0.25, 0.5, 0.5, 0.3), strict=True))
@@ -30,7 +30,7 @@ def build(train: TrainingSet, *, kind: str = "flat", weights: Mapping[str, float
     vectors = ENCODER.encode(train.items["title"].tolist(), "item")
     vectors[::17] = 0.0
     train = replace(train, vectors=vectors)
-    taste = summed_taste(train.log.n_items)
+    taste = random_taste(train.log.n_items)
     model = fit_recommender(train, weights=weights, encoder=ENCODER, taste_model=taste, **options)
     return make_engine(model, train.items, train.log, kind=kind)
 

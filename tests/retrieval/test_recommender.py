@@ -28,7 +28,7 @@ from tasteprint.retrieval.recommender import (
 )
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.state import log_arrays, log_from_arrays, recommender_from_state, recommender_state
-from tests.taste_stand_in import summed_taste
+from tests.taste_stand_in import random_taste
 
 ENCODER = HashEncoder(dim=24, seed=0)
 
@@ -54,7 +54,7 @@ def test_parts_are_named_once() -> None:
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_score_is_the_weighted_sum_of_scaled_parts(train, make_requests, asked: bool) -> None:
     weights = {name: 0.1 * (n + 1) for n, name in enumerate(PARTS)}
-    model = fit_recommender(train, weights=weights, encoder=ENCODER, taste_model=summed_taste(train.log.n_items))
+    model = fit_recommender(train, weights=weights, encoder=ENCODER, taste_model=random_taste(train.log.n_items))
     requests = make_requests(train.log, ["garden hose"] * train.log.n_users if asked else ())
     expected = np.zeros((len(requests), train.log.n_items))
     told = set()

@@ -1,0 +1,83 @@
+"""Models trained ahead of building, on disk: artefacts in the workspace's ``trained/``, stamped by their encoder.
+
+What is kept: the taste model, twice (see `evaluation.taste_learning`), with the ids of the items it knows. A build
+reads it here; making it is `training`'s work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .evaluation.taste_learning import TrainedTaste
+from .profiling.artefact import read_artefact, write_artefact
+from .profiling.errors import ArtefactError
+from .profiling.stamp import EncoderStamp
+from .profiling.taste_model import TasteModel, taste_from_state, taste_state
+from .retrieval.state import within
+
+_FOLDER = Path("trained") / "taste"
+_KIND = "taste"
+
+
+def taste_digest(workspace: Path) -> str | None:
+    """Digest of the trained taste model; None where there is none."""
+    if not (workspace / _FOLDER).is_dir():
+        return None
+    return read_artefact(workspace / _FOLDER, kind=_KIND, verify=False).digest
+
+
+def save_taste(
+    workspace: Path,
+    trained: TrainedTaste,
+    *,
+    stamp: EncoderStamp,
+    item_ids: NDArray[np.object_],
+    about: Mapping[str, Any],
+) -> None:
+    """Publish both models with the ids of their items, aligned with the rows of ``items``.
+
+    Raises:
+        ArtefactError: the folder cannot be written.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    states = {}
+    models = {"final": trained.final} | ({} if trained.before is trained.final else {"before": trained.before})
+    for name, model in models.items():
+        state, states[name] = taste_state(model)
+        arrays |= {f"{name}.{key}".replace(".", "__"): np.ascontiguousarray(array) for key, array in state.items()}
+    write_artefact(
+        workspace / _FOLDER,
+        kind=_KIND,
+        stamp=stamp,
+        arrays=arrays,
+        tables={"items": pd.DataFrame({"item_id": item_ids.astype(str)})},
+        meta={"models": states, "about": dict(trained.about), **about},
+    )
+
+
+def read_taste(workspace: Path, *, stamp: EncoderStamp, item_ids: NDArray[np.object_]) -> TrainedTaste | None:
+    """The trained taste models of a workspace; None where nothing was trained.
+
+    Raises:
+        ArtefactError: damaged, of another encoder or version, or the catalogue's items are others by now.
+    """
+    if not (workspace / _FOLDER).is_dir():
+        return None
+    held = read_artefact(workspace / _FOLDER, kind=_KIND, stamp=stamp)
+    known = held.tables["items"]["item_id"].to_numpy(object)
+    if not np.array_equal(known, item_ids.astype(str)):
+        new = len(set(item_ids.tolist()) - set(known.tolist()))
+        raise ArtefactError(
+            f"{workspace / _FOLDER} was trained for {len(known):,} items; the catalogue has {len(item_ids):,}, "
+            f"{new:,} of them new; train again: tasteprint train taste"
+        )
+    arrays = {name.replace("__", "."): array for name, array in held.arrays.items()}
+    models = {name: taste_from_state(within(arrays, f"{name}."), state) for name, state in held.meta["models"].items()}
+    final: TasteModel = models["final"]
+    return TrainedTaste(models.get("before", final), final, held.meta["about"])
