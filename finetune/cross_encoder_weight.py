@@ -162,14 +162,12 @@ def reread(
     search = fused_scores(
         Catalogue(items, texts, vectors, lambda some: embed_texts(list(some), encoder, cache, kind="query"))
     )
-    found, fused, read, judged = [], [], [], []
+    blocks = []
     for start in range(0, len(asked), _BLOCK):
         some = truth.take(np.arange(start, min(start + _BLOCK, len(asked))))
-        one = _candidates(search(asked[start : start + _BLOCK]), some.request(), some.items, depth)
-        for kept, part in zip((found, fused, read, judged), one, strict=True):
-            kept.append(part)
-    width = max(part.shape[1] for part in found)
-    table = [np.concatenate([_wide(part, width) for part in parts]) for parts in (found, fused, read, judged)]
+        blocks.append(_candidates(search(asked[start : start + _BLOCK]), some.request(), some.items, depth))
+    width = max(block[0].shape[1] for block in blocks)
+    table = [np.concatenate([_wide(part, width) for part in parts]) for parts in zip(*blocks, strict=True)]
     wanted = table[2] | table[3]
     query, place = np.nonzero(wanted)
     cross = np.zeros(wanted.shape, dtype=np.float32)

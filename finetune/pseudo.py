@@ -22,6 +22,7 @@ from ..evaluation.gains import grade_gain
 from ..evaluation.search_split import search_split
 from ..profiling.errors import ConfigError, ExtraMissingError, ShopError
 from ..profiling.shop import Shop
+from ..retrieval.cross_encoder import is_cross_encoder, open_cross_encoder
 from ..retrieval.fusion import inverse_scale
 from ..retrieval.lexical import index_words, texts_of
 from ..retrieval.recommender import DEFAULT_WEIGHTS
@@ -124,12 +125,16 @@ def fused_judge(catalogue: Catalogue) -> Judge:
 
 
 def cross_encoder_judge(catalogue: Catalogue, name: str, *, batch: int = 32) -> Judge:
-    """A cross-encoder, given as a folder or hub name, as a teacher.
+    """A cross-encoder, given as a folder or hub name, as a teacher; one trained here is opened through its checks.
 
     Raises:
-        ExtraMissingError: sentence-transformers is not installed.
+        EncoderError: one trained here does not pass its checks.
+        ExtraMissingError: it is another's, and sentence-transformers is not installed.
         ConfigError: there is no such model, or it does not give one score a pair.
     """
+    if is_cross_encoder(name):
+        ours = open_cross_encoder(name)
+        return lambda queries, query, item: ours.judge(queries, catalogue.texts, query, item)
     try:
         from sentence_transformers import CrossEncoder
     except ImportError as error:
