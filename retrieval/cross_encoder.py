@@ -281,7 +281,7 @@ def check_scores(what: str, recorded: Float, found: Float, *, precision: str = "
         )
 
 
-def rerank(fused: Float, added: Float) -> NDArray[np.int64]:
+def rerank(fused: Sequence[float] | Float, added: Float) -> NDArray[np.int64]:
     """Positions of the best items of a search in their new order, best first, (n,).
 
     The new score is ``fused + added``, so the reasons of the search and this one stay an exact sum; of equal scores the
@@ -300,7 +300,7 @@ def rerank(fused: Float, added: Float) -> NDArray[np.int64]:
     n = len(added)
     if n > len(fused):
         raise ConfigError(f"added: must have at most {len(fused)} entries, as many as fused, got {n}")
-    first = np.argsort(-(fused[:n] + added), kind="stable")
+    first = np.argsort(-(np.asarray(fused)[:n] + added), kind="stable")
     return np.concatenate([first, np.arange(n, len(fused))]).astype(np.int64)
 
 
