@@ -199,7 +199,7 @@ def build_workspace(
 
 
 @dataclass(frozen=True, eq=False)
-class _Chosen:
+class Chosen:
     """What validation chose for a workspace: the first stage, and a ranker for each kind of request."""
 
     learned: Learned
@@ -208,7 +208,7 @@ class _Chosen:
 
 def _choose(
     ready: Ready, settings: Settings, taste: TrainedTaste | None, rng: np.random.Generator, path: Path, tell: Say
-) -> _Chosen:
+) -> Chosen:
     """Settings, weights and rankers from the shop's own validation requests: events, and judged queries if any."""
     everything, encoder, fallback = ready.everything, ready.encoder, settings.recommender.fallback
     found = Learned(settings.recommender, default_weights(everything), float("nan"), {}, fusion=fallback)
@@ -226,7 +226,7 @@ def _choose(
         if protocol != "search_full":
             newcomers = learned.newcomer_weights
             found = replace(found, recommender=learned.recommender, ndcg=learned.ndcg, newcomer_weights=newcomers)
-    return _Chosen(found, tuple(rankers))
+    return Chosen(found, tuple(rankers))
 
 
 def validation_splits(shop: Shop, everything: TrainingSet) -> Iterator[tuple[str, TrainingSet, Split]]:

@@ -10,6 +10,7 @@ from .commands import (
     ask,
     bench,
     build,
+    curves,
     data,
     distil,
     doctor,
@@ -22,6 +23,7 @@ from .commands import (
     profile,
     settings,
     smaller,
+    train,
 )
 from .commands import demo as demo_command
 from .profiling.errors import TasteprintError
@@ -47,6 +49,8 @@ app.command("profile")(profile.profile)
 app.command("intent")(intent.intent)
 app.command("heads")(heads.heads)
 app.command("evaluate")(evaluate.evaluate)
+app.command("curves")(curves.curves)
+app.add_typer(train.app, name="train")
 app.add_typer(finetune.app, name="finetune")
 app.add_typer(label.app, name="label")
 app.add_typer(bench.app, name="bench")

@@ -18,7 +18,7 @@ from tasteprint.cli import app, main
 
 COMMANDS = (
     "import", "validate", "embed", "distil", "build", "search", "recommend", "profile", "intent", "heads", "evaluate",
-    "bench", "demo", "config", "doctor", "finetune", "frontier", "label",
+    "bench", "demo", "config", "doctor", "finetune", "frontier", "label", "curves", "train",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "sklearn", "pandas", "numpy", "scipy", "plotly")
 
@@ -183,9 +183,10 @@ def test_build(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_build_draws_on_stderr_only(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasteprint import building
     from tasteprint.evaluation.pipeline import Learned
+    from tasteprint.retrieval.recommender import RecommenderConfig
 
     monkeypatch.setattr(
-        building, "_learn", lambda shop, e, enc, settings, rng, tell: Learned(settings, {"bm25": 1.0}, 0.0, {})
+        building, "_choose", lambda *_: building.Chosen(Learned(RecommenderConfig(), {"bm25": 1.0}, 0.0, {}), ())
     )
     done = run(
         "build", tiny_workspace.parent / "shop", "-w", tmp_path / "new", "--set", "encoder.name=hash:8", "--json"

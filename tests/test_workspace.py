@@ -33,10 +33,10 @@ HASH = load_settings(sets=["encoder.name=hash:64"], environ={}).settings
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds without the search for weights, for tests that are about something else."""
 
-    def learned(shop, embeddings, encoder, settings, rng, tell):
-        return Learned(settings, DEFAULT_WEIGHTS, float("nan"), {})
+    def chosen(ready, settings, taste, rng, path, tell):
+        return building.Chosen(Learned(settings.recommender, DEFAULT_WEIGHTS, float("nan"), {}), ())
 
-    monkeypatch.setattr(building, "_learn", learned)
+    monkeypatch.setattr(building, "_choose", chosen)
 
 
 def copy(tiny_workspace: Path, tmp_path: Path) -> Path:

@@ -26,7 +26,7 @@ def train() -> None:
 
       tasteprint build shops/grocery --workspace work/grocery
 
-      tasteprint train cross-encoder shops/hardware --out runs/cross-0
+      tasteprint train cross-encoder shops/hardware --out runs/cross-0 --json
     """
 
 
