@@ -21,16 +21,16 @@ from ..profiling.context import Context, contexts_of
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
-from ..profiling.log import KINDS, EventLog, Requests
+from ..profiling.log import EventLog, Requests
 from .diversity import mmr
 from .filters import Filters, ItemFacts, allowed_items, item_facts
 from .index import BlockIndex, build_index
 from .ranking import Answer
 from .recommender import Recommender
+from .second_stage import TAKEN
 from .view import TEXT_BLOCKS, View
 
 _POOL = 100  # candidates that diversity chooses from
-_TAKEN = [KINDS.index(kind) for kind in ("purchase", "review", "own")]  # having looked is not having
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +178,14 @@ class Engine:
             view = View.make(self, requests, weights, self._intent(query, requests), specificity)
             bought = self._left_out(filters, requests)
             allowed = allowed_items(filters, self.facts, bought)
-            rows, exact = view.best(k if not diversity else max(k, _POOL), allowed)
+            width = k if not diversity else max(k, _POOL)
+            anew = view.reordered(width, allowed)
+            rows, exact = view.best(width, allowed) if anew is None else (anew.rows[:width], True)
             if diversity:
                 meaning = self.recommender.space.items["meaning"][rows]
-                rows = rows[mmr(view.fused(rows), meaning, k, diversity=diversity)]
-            items = view.recommendations(rows, explain=explain)
+                scores = view.fused(rows) if anew is None else anew.scores[:width]
+                rows = rows[mmr(scores, meaning, k, diversity=diversity)]
+            items = view.recommendations(rows, explain=explain, anew=anew)
             return Answer(items, view.intent, self._shortage(len(rows), k, filters, allowed, len(bought)), exact)
 
     def history_of(self, user: str) -> EventLog:
@@ -244,7 +247,7 @@ class Engine:
         if not leave_out:
             return np.zeros(0, dtype=np.int64)
         past = slice(0, int(requests.stop[0]))
-        return requests.log.item[past][np.isin(requests.log.kind[past], _TAKEN)]
+        return requests.log.item[past][np.isin(requests.log.kind[past], TAKEN)]
 
     def _shortage(
         self, found: int, k: int, filters: Filters | None, allowed: NDArray[np.bool_] | None, n_bought: int

@@ -95,6 +95,13 @@ _WORDS: Mapping[str, str] = {
     "repeat": "is something you may want again",
     "transitions": "often follows {event}",
     "text_neighbours": "resembles {event}",
+    "together": "stands high when everything is added up",
+    "pairs": "goes with {event}, your latest choice",
+    "repeats": "fits how often you choose the same again",
+    "affinity": "fits the categories, brands and prices you choose",
+    "shopper": "fits shoppers who know the shop as you do",
+    "popularity": "is as popular as what is chosen at such moments",
+    "words": 'has the words of "{query}"',
 }
 
 

@@ -14,20 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, LearnedTaste, fit_blocks
+from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, fit_blocks
 from ..profiling.encoder import Encoder
 from ..profiling.log import Requests
+from ..profiling.taste_model import TasteModel
 from .alike import fit_alike
 from .fusion import inverse_scale, reciprocal_rank
 from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
 from .neighbours import NeighboursModel
 from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
+from .rank_facts import text_rows
+from .rank_pool import Pool
 from .repeats import RepeatConfig, RepeatModel, fit_own_most_bought, fit_repeat
 from .scorer import Scorer, TrainingSet
+from .second_stage import SecondStage, above_the_rest, pool_of
 from .transitions import TransitionsConfig, fit_transitions
 
 Float = NDArray[np.float32]
 Fusion = Literal["scaled", "reciprocal_rank"]
+
+_CELLS = 5e7  # scores of all parts that are held at once while candidates are ordered anew
 
 SEARCH_PARTS: tuple[str, ...] = ("meaning", "bm25")
 PERSONAL_PARTS: tuple[str, ...] = (
@@ -114,6 +120,8 @@ class Recommender:
         personalisation: weight of the personal parts under a wholly vague query
         encoder: embeds query texts; None where nobody asks in words
         fusion: what is weighted and added: scaled scores, or reciprocal ranks
+        second: orders the best items of the sum anew, for requests of known shoppers without words; None = nothing does
+        second_search: the same for requests in words
     """
 
     space: BlockSpace
@@ -124,21 +132,58 @@ class Recommender:
     personalisation: float
     encoder: Encoder | None = None
     fusion: Fusion = "scaled"
+    second: SecondStage | None = None
+    second_search: SecondStage | None = None
 
     def scores(self, requests: Requests) -> Float:
-        """Fused scores of the whole catalogue, (n_requests, n_items) float32."""
+        """Scores of the whole catalogue, (n_requests, n_items) float32: the fused sum, the best of it ordered anew."""
+        stage = self.stage_for(asked=bool(requests.texts))
+        if stage is None:
+            return self.first_stage(requests)[0]
+        step = max(1, int(_CELLS / (len(PARTS) * max(requests.log.n_items, 1))))
+        out = np.empty((len(requests), requests.log.n_items), dtype=np.float32)
+        for first in range(0, len(requests), step):
+            rows = slice(first, first + step)
+            some = requests.take(rows)
+            fused, pool = self.candidates(some, depth=stage.depth)
+            out[rows] = above_the_rest(fused, pool, stage.scores(pool, some, text_rows(self.space.items)))
+        return out
+
+    def stage_for(self, *, asked: bool) -> SecondStage | None:
+        """The second stage of requests in words, or of those without; none where ranks are fused."""
+        if self.fusion != "scaled":
+            return None
+        return self.second_search if asked else self.second
+
+    def candidates(
+        self, requests: Requests, *, depth: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Float, Pool]:
+        """Fused scores of the whole catalogue, and the best ``depth`` items of each request as a second stage's pool.
+
+        Without words a request has candidates only if its shopper has a history: newcomers keep the first stage's
+        order. Items a shopper has are none where rankings leave them out, nor those that are not ``allowed``.
+        """
+        fused, parts = self.first_stage(requests, keep=True)
+        shown = fused if requests.texts else np.where((requests.stop > requests.start)[:, None], fused, -np.inf)
+        hide = self.exclude_seen and not requests.texts
+        pool = pool_of(requests, shown, parts, depth=depth, allowed=allowed, hide_taken=hide)
+        return fused, pool
+
+    def first_stage(self, requests: Requests, *, keep: bool = False) -> tuple[Float, dict[str, Float]]:
+        """The weighted sum of the parts, (n_requests, n_items), and with ``keep`` the scaled parts of known shoppers."""
         total = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
         asked = bool(requests.texts)
         known, new = (self.request_weights(has_text=asked, newcomer=newcomer) for newcomer in (False, True))
         newcomer = requests.stop == requests.start
         weights = {name: np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)) for name in PARTS}
+        parts = {}
         for name, part in self.part_scores(requests, [name for name in PARTS if weights[name].any()]):
-            weight = weights[name].astype(np.float32)[:, None]
-            if self.fusion == "reciprocal_rank":
-                total += weight * reciprocal_rank(part)
-            else:
-                total += part * (weight * inverse_scale(name, part, asked=asked)[:, None])
-        return total
+            ranked = self.fusion == "reciprocal_rank"
+            scaled = reciprocal_rank(part) if ranked else part * inverse_scale(name, part, asked=asked)[:, None]
+            total += scaled * weights[name].astype(np.float32)[:, None]
+            if keep and known.get(name):
+                parts[name] = scaled
+        return total, parts
 
     def part_scores(self, requests: Requests, parts: Sequence[str] | None = None) -> Iterator[tuple[str, Float]]:
         """Raw scores of the named parts, all that have a weight if None, one by one, each (n_requests, n_items)."""
@@ -190,7 +235,7 @@ def fit_recommender(
     exclude_seen: bool = False,
     encoder: Encoder | None = None,
     fusion: Fusion = "scaled",
-    taste_model: LearnedTaste | None = None,
+    taste_model: TasteModel | None = None,
 ) -> Recommender:
     """Fit the parts that have a weight.
 

@@ -20,6 +20,7 @@ from .popularity import PopularModel
 from .recommender import Recommender
 from .repeats import OwnMostBoughtModel, RepeatModel
 from .scorer import Scorer
+from .stage_state import stage_from_state, stage_state
 
 Arrays = dict[str, NDArray[Any]]
 Meta = dict[str, Any]
@@ -35,7 +36,13 @@ def recommender_state(model: Recommender) -> tuple[Arrays, Meta]:
     for name, source in model.sources.items():
         source_arrays, sources[name] = source_state(source)
         arrays |= {f"sources.{name}.{key}": array for key, array in source_arrays.items()}
+    stages: dict[str, Meta] = {}
+    for name, stage in (("second", model.second), ("second_search", model.second_search)):
+        if stage is not None:
+            stage_arrays, stages[name] = stage_state(stage)
+            arrays |= {f"{name}.{key}": array for key, array in stage_arrays.items()}
     meta = {
+        "stages": stages,
         "space": space_meta,
         "sources": sources,
         "weights": dict(model.weights),
@@ -60,6 +67,7 @@ def recommender_from_state(
         personalisation=meta["personalisation"],
         encoder=encoder,
         fusion=meta["fusion"],
+        **{name: stage_from_state(within(arrays, f"{name}."), told) for name, told in meta.get("stages", {}).items()},
     )
 
 

@@ -22,9 +22,12 @@ from .alike import AlikeModel
 from .explanation import Events, by_item, reason, sentence, source_events, taste_events
 from .fusion import FAR, inverse_scale, reciprocal_rank
 from .neighbours import NeighboursModel
+from .rank_facts import text_rows
 from .ranking import Recommendation
-from .recommender import PARTS
+from .recommender import PARTS, SEARCH_PARTS
+from .reorder import Reordered, reorder
 from .repeats import OwnMostBoughtModel
+from .second_stage import SecondStage
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -46,6 +49,8 @@ class View:
         shares: what each part adds where ranks are fused, each (n_items,); else empty
         query_vector: text blocks, weighted, side by side: what FAISS is asked, (dim,)
         others: everything that is not in the index, weighted and added, (n_items,)
+        weights: weight of each part, before its scale
+        stage: orders the best of the sum anew; None = nothing does
     """
 
     engine: Engine
@@ -57,6 +62,8 @@ class View:
     intent: Intent | None
     query_vector: NDArray[np.float32]
     others: NDArray[np.float32]
+    weights: Mapping[str, float]
+    stage: SecondStage | None = None
 
     @staticmethod
     def make(
@@ -97,7 +104,9 @@ class View:
             factor[name] = chosen[name] * scale
             others += scores * np.float32(factor[name])
         fused = _fused_vector(engine, vectors, factor)
-        return View(engine, requests, vectors, sources, factor, {}, intent, fused, others)
+        known = asked or bool(requests.stop[0] > requests.start[0])
+        stage = recommender.stage_for(asked=asked) if weights is None and known else None
+        return View(engine, requests, vectors, sources, factor, {}, intent, fused, others, chosen, stage)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
@@ -127,6 +136,27 @@ class View:
         everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
 
+    def reordered(self, k: int, allowed: NDArray[np.bool_] | None) -> Reordered | None:
+        """The best allowed items, at least ``k`` where there are so many, ordered by the second stage; None without."""
+        if self.stage is None:
+            return None
+        rows, _ = self.best(max(k, self.stage.depth), allowed)
+        parts = {name: self._scaled(name, rows) for name in PARTS if name in self.vectors or name in self.sources}
+        asked = bool(self.requests.texts)
+        beside = [name for name in parts if asked and name not in SEARCH_PARTS]
+        personal = {name: parts[name].astype(np.float64) * self.weights[name] for name in beside}
+        vectors = text_rows(self.engine.recommender.space.items)
+        return reorder(
+            self.stage, self.requests, rows, parts=parts, fused=self.fused(rows), personal=personal, vectors=vectors
+        )
+
+    def _scaled(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """A part's scores of these items before its weight, as the second stage learned them, (n_rows,)."""
+        scale = np.float32(self.factor[name] / self.weights[name])
+        if name in self.vectors:
+            return self.engine.recommender.space.items[PART_BLOCK[name]][rows] @ (self.vectors[name] * scale)
+        return self.sources[name][rows] * scale
+
     def _dense(self, n: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if not self.query_vector.any():
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
@@ -136,11 +166,17 @@ class View:
         rows = np.concatenate([engine.items_of[engine.first_of[t] : engine.first_of[t + 1]] for t in found])
         return (rows if allowed is None else rows[allowed[rows]]), scores
 
-    def recommendations(self, rows: NDArray[np.int64], *, explain: bool) -> tuple[Recommendation, ...]:
-        """The items at ``rows``, in this order, with reasons."""
+    def recommendations(
+        self, rows: NDArray[np.int64], *, explain: bool, anew: Reordered | None = None
+    ) -> tuple[Recommendation, ...]:
+        """The items at ``rows``, in this order, with reasons: those of the second stage where it ordered them."""
         engine, ids = self.engine, self.engine.log.item_ids
         amounts, events = self._parts(rows) if explain else ({}, {})
-        scores = None if explain else self.fused(rows)  # explained scores are the sum of their reasons
+        if anew is not None:
+            anew = anew.take(anew.positions(rows))
+            amounts, events = self._told_anew(anew, amounts, events) if explain else ({}, {})
+        plain = self.fused(rows) if anew is None else anew.scores
+        scores = None if explain else plain  # explained scores are the sum of their reasons
         query = self.requests.texts[0] if self.requests.texts else ""
         out = []
         for column, row in enumerate(rows.tolist()):
@@ -151,6 +187,23 @@ class View:
             item_id = str(ids[row])
             out.append(Recommendation(item_id, engine.titles[item_id], score, column + 1, tuple(reasons), said))
         return tuple(out)
+
+    def _told_anew(
+        self, anew: Reordered, amounts: Mapping[str, NDArray[np.float64]], events: Mapping[str, Events]
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
+        """What the second stage's reasons add; a part's past events share its amount as they share its own score."""
+        told, shared = anew.amounts(), {}
+        for name, amount in told.items():
+            if name not in events:
+                continue
+            whole = amounts[name]
+            share = np.divide(amount, whole, out=np.zeros_like(amount), where=(whole > 0) & (amount > 0))
+            shared[name] = (events[name][0], events[name][1] * share)
+        _, event = self.requests.events(1)
+        if "pairs" in told and len(event):
+            last = self.requests.log.item[event].astype(np.int64)
+            shared["pairs"] = (last, told["pairs"][None, :])
+        return told, shared
 
     def _parts(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
         """What each part adds to each row's score, and each past event inside the parts that are sums over events."""
@@ -214,7 +267,7 @@ def _ranked(
     for share in shares.values():
         others += share
     nothing = np.zeros(engine.texts.shape[1], dtype=np.float32)
-    return View(engine, requests, vectors, sources, {}, shares, intent, nothing, others)
+    return View(engine, requests, vectors, sources, {}, shares, intent, nothing, others, weights)
 
 
 def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]) -> dict[str, float]:
