@@ -138,7 +138,7 @@ def build_workspace(
     tell("Reading intents off the catalogue", 0, 0)
     rng = np.random.default_rng(seed)
     intent = fit_intent(everything.items, vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
-    taste = read_taste(path, stamp=ready.embeddings.stamp, item_ids=log.item_ids)
+    taste = read_taste(path, everything, settings.taste, stamp=ready.embeddings.stamp)
     chosen = _choose(ready, settings, taste, rng, path, tell)
     learned = chosen.learned
     tell("Fitting the recommender", 0, 0)

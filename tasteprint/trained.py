@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from .evaluation.taste_learning import TrainedTaste
 from .profiling.artefact import read_artefact, write_artefact
-from .profiling.errors import ArtefactError
 from .profiling.stamp import EncoderStamp
 from .profiling.taste_model import TasteModel, taste_from_state, taste_state
+from .retrieval.scorer import TrainingSet
 from .retrieval.state import within
+from .retrieval.taste.config import TasteConfig
+from .retrieval.taste.extend import extended
 
 _FOLDER = Path("trained") / "taste"
 _KIND = "taste"
@@ -61,23 +63,26 @@ def save_taste(
     )
 
 
-def read_taste(workspace: Path, *, stamp: EncoderStamp, item_ids: NDArray[np.object_]) -> TrainedTaste | None:
-    """The trained taste models of a workspace; None where nothing was trained.
+def read_taste(
+    workspace: Path, everything: TrainingSet, config: TasteConfig, *, stamp: EncoderStamp
+) -> TrainedTaste | None:
+    """The trained taste models of a workspace on the present catalogue; None where nothing was trained.
+
+    Items that came since get their place from what the catalogue says of them, see `retrieval.taste.extend`.
 
     Raises:
-        ArtefactError: damaged, of another encoder or version, or the catalogue's items are others by now.
+        ArtefactError: damaged, of another encoder or version, or most of the items are others by now.
     """
     if not (workspace / _FOLDER).is_dir():
         return None
     held = read_artefact(workspace / _FOLDER, kind=_KIND, stamp=stamp)
-    known = held.tables["items"]["item_id"].to_numpy(object)
-    if not np.array_equal(known, item_ids.astype(str)):
-        new = len(set(item_ids.tolist()) - set(known.tolist()))
-        raise ArtefactError(
-            f"{workspace / _FOLDER} was trained for {len(known):,} items; the catalogue has {len(item_ids):,}, "
-            f"{new:,} of them new; train again: tasteprint train taste"
-        )
     arrays = {name.replace("__", "."): array for name, array in held.arrays.items()}
     models = {name: taste_from_state(within(arrays, f"{name}."), state) for name, state in held.meta["models"].items()}
+    known = held.tables["items"]["item_id"].to_numpy(object)
+    ids = everything.log.item_ids.astype(str)
+    if not np.array_equal(known, ids):
+        old_row = pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
+        seed = np.random.default_rng(0)
+        models = {name: extended(model, old_row, everything, config, rng=seed) for name, model in models.items()}
     final: TasteModel = models["final"]
     return TrainedTaste(models.get("before", final), final, held.meta["about"])

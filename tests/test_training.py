@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tasteprint.building import build_workspace
+from tasteprint.building import build_workspace, prepare
 from tasteprint.cli import app
 from tasteprint.config import Settings, load_settings
 from tasteprint.profiling.errors import ArtefactError, ShopError
@@ -42,10 +42,9 @@ def built(trained: Path, settings: Settings) -> Workspace:
     return open_workspace(build_workspace(trained / "shop", trained / "workspace", settings).path, verify=True)
 
 
-def test_the_build_uses_what_was_trained(trained: Path, built: Workspace) -> None:
-    ids = built.engine.log.item_ids
-    stamp = built.encoder.stamp.with_template(built.settings.template.text)
-    kept = read_taste(trained / "workspace", stamp=stamp, item_ids=ids)
+def test_the_build_uses_what_was_trained(trained: Path, built: Workspace, settings: Settings) -> None:
+    ready = prepare(trained / "shop", trained / "workspace", settings, lambda *_: None)
+    kept = read_taste(trained / "workspace", ready.everything, settings.taste, stamp=ready.embeddings.stamp)
     assert kept is not None
     space = built.engine.recommender.space
     assert space.taste_model is not None
@@ -84,14 +83,36 @@ def test_training_again_builds_again_and_nothing_else_does(trained: Path, built:
     assert not build_workspace(shop, path, settings).fresh
 
 
-def test_a_model_of_other_items_is_refused(trained: Path, settings: Settings, tmp_path: Path) -> None:
-    workspace = Path(shutil.copytree(trained / "workspace", tmp_path / "workspace"))
+def with_items(trained: Path, folder: Path, keep: slice) -> Path:
+    """The shop with only these items and their events."""
     shop = read_shop(trained / "shop")
-    fewer = shop.events[shop.events["item_id"] != shop.items["item_id"].iloc[-1]]
-    changed = type(shop)(**{**vars(shop), "items": shop.items.iloc[:-1], "events": fewer, "judgements": None})
-    write_shop(changed, tmp_path / "shop")
-    with pytest.raises(ArtefactError, match="train again"):
-        build_workspace(tmp_path / "shop", workspace, settings)
+    items = shop.items.iloc[keep]
+    events = shop.events[shop.events["item_id"].isna() | shop.events["item_id"].isin(items["item_id"])]
+    write_shop(type(shop)(**{**vars(shop), "items": items, "events": events, "judgements": None}), folder)
+    return folder
+
+
+def test_items_that_came_since_have_a_place_and_the_others_keep_theirs(
+    trained: Path, built: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    fewer = with_items(trained, tmp_path / "fewer", slice(3, None))
+    train_workspace_taste(fewer, workspace, settings, minutes=5.0, clock=lambda: 0.0)
+    opened = open_workspace(build_workspace(trained / "shop", workspace, settings).path)
+    ready = prepare(fewer, workspace, settings, lambda *_: None)
+    before = read_taste(workspace, ready.everything, settings.taste, stamp=ready.embeddings.stamp)
+    rows = opened.engine.recommender.space.items["taste_learned"]
+    width = len(before.final.norm)
+    np.testing.assert_array_equal(rows[3:, :width], before.final.items[:, :width])
+    assert np.linalg.norm(rows[:3, :width], axis=1) == pytest.approx(np.linalg.norm(rows[3:, :width], axis=1).mean())
+
+
+def test_a_model_of_mostly_other_items_is_refused(trained: Path, settings: Settings, tmp_path: Path) -> None:
+    n_items = len(read_shop(trained / "shop").items)
+    few = with_items(trained, tmp_path / "few", slice(n_items * 2 // 3, None))
+    train_workspace_taste(few, tmp_path / "workspace", settings, minutes=5.0, clock=lambda: 0.0)
+    with pytest.raises(ArtefactError, match="train it again"):
+        build_workspace(trained / "shop", tmp_path / "workspace", settings)
 
 
 def test_a_shop_without_events_has_nothing_to_train_on(trained: Path, settings: Settings, tmp_path: Path) -> None:
