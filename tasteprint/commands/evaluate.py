@@ -100,6 +100,14 @@ def evaluate(
         float,
         typer.Option("--minutes", min=0, help="Minutes that a taste model may train a seed; 0 = none is trained."),
     ] = 10.0,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="One setting of the tasteprint methods, KEY=VALUE, such as ranking.regime=train. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
 ) -> None:
     """Measure methods on a shop: full ranking, paired tests, slices.
@@ -137,7 +145,8 @@ def evaluate(
             results = _labels(tables, names, stage, encoder, vectors_in, tell)
         else:
             options = _options(stage, fit_on, window, keep_seen, only_new, seeds, tune, against)
-            results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell, minutes=minutes)
+            changed = [f"minutes={minutes}", *(sets or ())]
+            results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell, sets=changed)
     write_results(results, out)
     write_report(to_json(results), per_request(results), out)
     if as_json:
@@ -186,15 +195,16 @@ def _ranking(
     cache: Path,
     tell: Tell,
     *,
-    minutes: float,
+    sets: Sequence[str],
 ) -> Results:
     """A protocol that ranks items; the catalogue is embedded only where a method needs vectors."""
     from ..evaluation.harness import evaluate as measure
     from ..evaluation.methods import METHODS, chosen_methods
+    from ..profiling.layers import read_layers
 
     chosen = chosen_methods(names, protocol)
     opened, vectors = embedded(shop, chosen, encoder, cache, tell)
-    trained = {name: METHODS[name].config(minutes=minutes) for name in chosen if name in TRAINED}
+    trained = {name: read_layers(METHODS[name].config, sets=sets).settings for name in chosen if name in TRAINED}
     return measure(
         shop,
         protocol,
