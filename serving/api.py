@@ -1,0 +1,307 @@
+"""The HTTP application: routes, keys, rates and deadlines around `service.Service`.
+
+Work runs on a few threads of its own; what finds them all taken waits, and beyond a bound is told to come back. An
+answer that is overdue is given up: its caller gets 503 at once, its thread finishes alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from . import shapes
+from .config import ServeConfig
+from .keys import ApiKey, Rates, Scope, caller
+from .metrics import Metrics
+from .middleware import Around
+from .problems import Problem, ProblemDocument, documented, install
+from .service import CLOCK_SKEW_S, Service
+
+_BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
+_DESCRIPTION = "Profiles that live, searches and recommendations that say why. Errors are RFC 9457 problem documents."
+_REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
+User = Annotated[str, Path(min_length=1, max_length=200, description="shopper's id", examples=["1228"])]
+
+
+class Desk:
+    """What routes share: the service, who may call, and the threads that work.
+
+    Args:
+        service: answers
+        config: limits
+        keys: by sha256; None = anybody may do anything
+    """
+
+    def __init__(self, service: Service, config: ServeConfig, keys: Mapping[str, ApiKey] | None) -> None:
+        self.service, self.config, self.keys = service, config, keys
+        self.metrics = Metrics()
+        self._rates = Rates(config.rate, config.burst, clock=time.monotonic)
+        self._threads = ThreadPoolExecutor(config.threads, "answer")
+        self._taken = 0
+
+    def admit(self, request: Request, given: HTTPAuthorizationCredentials | None, scope: Scope) -> None:
+        """Let a caller in, or raise `Problem`."""
+        key = caller(self.keys, None if given is None else given.credentials)
+        if key is None:
+            raise Problem(
+                401,
+                "Send a key as 'Authorization: Bearer KEY'; the one sent is not known, if any was.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        request.state.key_name = key.name
+        if not key.allows(scope):
+            raise Problem(403, f"The key {key.name!r} may not do what needs the scope {scope!r}; use one that may.")
+        if wait_s := self._rates.wait_s(key.name):
+            raise Problem(
+                429, f"At most {self.config.rate:g} requests a second; wait.", headers={"Retry-After": f"{wait_s:.0f}"}
+            )
+
+    async def run(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
+        """Do work on a thread, within the deadline, and answer with what it returns."""
+        if self._taken >= self.config.threads + self.config.waiting:
+            raise Problem(503, "All threads are busy; try again soon.", headers={"Retry-After": "1"})
+        self._taken += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+        future.add_done_callback(self._done)
+        try:
+            found = await asyncio.wait_for(asyncio.shield(future), self.config.timeout_s)
+        except TimeoutError:
+            raise Problem(
+                503, f"Not answered within {self.config.timeout_s:g} seconds.", headers={"Retry-After": "1"}
+            ) from None
+        return JSONResponse(found)
+
+    def close(self) -> None:
+        """Let threads finish, write what waits."""
+        self._threads.shutdown()
+        self.service.close()
+
+    def _done(self, future: asyncio.Future[dict[str, Any]]) -> None:
+        self._taken -= 1
+        if not future.cancelled():
+            future.exception()  # looked at: an overdue failure is no warning
+
+
+def create_app(service: Service, config: ServeConfig, *, keys: Mapping[str, ApiKey] | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        service: answers; closed when the application shuts down
+        config: limits
+        keys: by sha256 of each; None = anybody may do anything
+    """
+    from .. import __version__
+
+    desk = Desk(service, config, keys)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.current.watch(config.poll_s)
+        yield
+        await asyncio.to_thread(desk.close)
+
+    app = FastAPI(
+        title="Tasteprint",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    install(app)
+    app.state.desk = desk
+    app.include_router(_asking(desk))
+    app.include_router(_profiles(desk))
+    app.include_router(_operating(desk))
+    app.add_middleware(
+        Around,  # type: ignore[arg-type]
+        metrics=desk.metrics,
+        max_body_bytes=config.max_body_bytes,
+        body_timeout_s=config.body_timeout_s,
+    )
+    app.openapi = _with_problems(app)  # type: ignore[method-assign]
+    return app
+
+
+def _needs(desk: Desk, scope: Scope) -> Any:
+    """A dependency that lets in only callers with a scope."""
+
+    async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
+        desk.admit(request, given, scope)
+
+    return Depends(check)
+
+
+def _documented(model: type, *also: int) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route: its answer, and every refusal."""
+    return {200: {"model": model}, **_REFUSALS, **documented(*also)}
+
+
+def _asking(desk: Desk) -> APIRouter:
+    """Routes that answer questions."""
+    router = APIRouter(prefix="/v1", tags=["ask"], dependencies=[_needs(desk, "read")])
+    service = desk.service
+
+    @router.post("/search", summary="Items for a query", responses=_documented(shapes.ListAnswer))
+    async def search(body: shapes.SearchRequest) -> Response:
+        """Items for a query, personal where a shopper is named; with reasons that add up to the score."""
+        _within(desk.config, k=body.k, query=body.query)
+        return await desk.run(service.answer, body.ask())
+
+    @router.post("/recommend", summary="Items for a shopper", responses=_documented(shapes.ListAnswer))
+    async def recommend(body: shapes.RecommendRequest) -> Response:
+        """Items for a shopper, with or without a query; newcomers get what shoppers alike choose."""
+        _within(desk.config, k=body.k, query=body.query)
+        return await desk.run(service.answer, body.ask())
+
+    @router.post(
+        "/explain", summary="Why an item stands where it does", responses=_documented(shapes.ExplainAnswer, 404)
+    )
+    async def explain(body: shapes.ExplainRequest) -> Response:
+        """One item's score for a question, taken apart into addends, wherever it stands."""
+        _within(desk.config, query=body.query)
+        return await desk.run(service.explain, body.ask(), body.item_id)
+
+    @router.post("/intent", summary="What a query is read as", responses=_documented(shapes.IntentAnswer))
+    async def intent(body: shapes.IntentRequest) -> Response:
+        """Category, brand, price, stage, specificity and confidence of a query."""
+        _within(desk.config, query=body.query)
+        return await desk.run(service.intent, body.query)
+
+    @router.post("/similar", summary="Items like one", responses=_documented(shapes.SimilarAnswer, 404))
+    async def similar(body: shapes.SimilarRequest) -> Response:
+        """Items whose text means the most nearly the same."""
+        _within(desk.config, k=body.k)
+        return await desk.run(service.similar, body.item_id, body.k)
+
+    return router
+
+
+def _profiles(desk: Desk) -> APIRouter:
+    """Routes about shoppers."""
+    router = APIRouter(prefix="/v1", tags=["shoppers"])
+    service = desk.service
+
+    @router.post(
+        "/events",
+        summary="What shoppers did",
+        responses=_documented(shapes.EventsAnswer),
+        dependencies=[_needs(desk, "write")],
+    )
+    async def events(body: shapes.EventsRequest) -> Response:
+        """Store a batch; when this answers, all of it is durable and in every later answer."""
+        if len(body.events) > desk.config.max_events:
+            raise Problem(422, f"body.events: at most {desk.config.max_events} events in a batch")
+        made = [event.event() for event in body.events]
+        if any(event.at_us / 1e6 > time.time() + CLOCK_SKEW_S for event in made):
+            raise Problem(422, "body.events: an event may lie at most a day in the future")
+        done = await desk.run(service.append, made)
+        desk.metrics.events.inc(len(made))
+        return done
+
+    @router.get(
+        "/profiles/{user:path}/export",
+        summary="Everything kept of a shopper",
+        responses=_documented(shapes.ExportAnswer, 404),
+        dependencies=[_needs(desk, "admin")],
+    )
+    async def export(user: User) -> Response:
+        """Attributes, events, and what was shown."""
+        return await desk.run(service.export, user)
+
+    @router.get(
+        "/profiles/{user:path}",
+        summary="Who a shopper is",
+        responses=_documented(shapes.ProfileAnswer, 404),
+        dependencies=[_needs(desk, "read")],
+    )
+    async def profile(user: User) -> Response:
+        """The profile in words and numbers, and what it is made of."""
+        return await desk.run(service.profile, user)
+
+    @router.delete(
+        "/profiles/{user:path}",
+        summary="Forget a shopper",
+        responses=_documented(shapes.ForgetAnswer),
+        dependencies=[_needs(desk, "admin")],
+    )
+    async def forget(user: User) -> Response:
+        """Remove events, caches and what was shown; the receipt says which models saw this shopper."""
+        return await desk.run(service.forget, user)
+
+    return router
+
+
+def _operating(desk: Desk) -> APIRouter:
+    """Routes for those who run it."""
+    router = APIRouter(tags=["operate"])
+
+    @router.get("/healthz", summary="The process answers", responses={200: {"model": shapes.HealthAnswer}})
+    async def healthz() -> Response:
+        """Alive; says nothing about what it can answer."""
+        return JSONResponse({"alive": True})
+
+    @router.get(
+        "/readyz",
+        summary="A version is served and the store can be read",
+        responses={200: {"model": shapes.ReadyAnswer}, **documented(500, 503)},
+    )
+    async def readyz() -> Response:
+        """Ready for requests."""
+        return await desk.run(desk.service.ready)
+
+    @router.get(
+        "/metrics",
+        summary="Counters for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **documented(401, 403, 429)},
+        dependencies=[_needs(desk, "read")],
+    )
+    async def metrics() -> Response:
+        """Requests, latencies, events and what is served."""
+        service, counts = desk.service, desk.metrics
+        served = service.current.get()
+        counts.items.set(len(served.catalogue.item_ids))
+        counts.swaps.set(service.current.swaps)
+        counts.failures.set(service.current.failures)
+        counts.histories.set(len(service.histories))
+        counts.lost.set(service.shown.lost)
+        counter = getattr(served.encoder, "count", None)
+        counts.cache_hits.set(0 if counter is None else counter().hits)
+        return Response(counts.page(), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _within(config: ServeConfig, *, k: int = 1, query: str | None = None) -> None:
+    """Raise `Problem` where a request asks for more than this service is set to give."""
+    if k > config.max_k:
+        raise Problem(422, f"body.k: at most {config.max_k} items, got {k}")
+    if query is not None and len(query) > config.max_query:
+        raise Problem(422, f"body.query: at most {config.max_query} characters, got {len(query)}")
+
+
+def _with_problems(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """The OpenAPI document with the shape of problems in it, made once."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            known = made()["components"]["schemas"]
+            problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+            known |= problem.pop("$defs")
+            known["ProblemDocument"] = problem
+            known.pop("HTTPValidationError", None)
+            known.pop("ValidationError", None)
+        return app.openapi_schema or made()
+
+    return openapi

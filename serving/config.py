@@ -1,0 +1,36 @@
+"""Settings of the HTTP service: limits, clocks and how long anything may take."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Clock = Literal["auto", "wall", "shop"]
+
+
+class ServeConfig(BaseModel):
+    """What a caller may ask for, and how the service behaves under load."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int = Field(default=4, ge=1, le=64, description="requests worked on at the same time")
+    waiting: int = Field(default=64, ge=0, le=10_000, description="requests that may wait for a thread; more get 503")
+    timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request may take, waiting included")
+    body_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's body may take to arrive")
+    shutdown_s: float = Field(default=10.0, ge=0, le=600, description="seconds running requests get when stopped")
+    max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 28, description="longest body taken")
+    max_k: int = Field(default=100, ge=1, le=1000, description="most items of an answer")
+    max_events: int = Field(default=1000, ge=1, le=100_000, description="most events of a batch")
+    max_query: int = Field(default=512, ge=1, le=10_000, description="longest query, characters")
+    rate: float = Field(default=500.0, gt=0, description="requests a second of one key, on average")
+    burst: int = Field(default=1000, ge=1, description="requests of one key that may come at once")
+    poll_s: float = Field(default=2.0, gt=0, description="seconds between looks for a newly published version")
+    flush_s: float = Field(default=0.5, gt=0, description="seconds after which what was shown is written")
+    waiting_shown: int = Field(default=10_000, ge=1, description="answers that may wait to be written; more are lost")
+    histories: int = Field(default=10_000, ge=1, description="shoppers whose history is kept in memory")
+    clock: Clock = Field(
+        default="auto",
+        description="what now is where a request does not say: wall, shop (just after the newest event), "
+        "or auto: wall unless the shop's times are relative",
+    )

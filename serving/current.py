@@ -1,0 +1,110 @@
+"""What is being served: one opened version of a workspace, exchanged whole while requests run.
+
+A request holds the version it began with to its end, so no answer mixes two. How a workspace is opened is the front
+door's to say; this module asks for it again when the published version changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..profiling.encoder import Encoder
+from ..profiling.errors import TasteprintError
+from ..profiling.intent import IntentModel
+from ..profiling.yardsticks import Yardsticks
+from ..retrieval.engine import Engine
+from .histories import Catalogue
+
+_LOG = logging.getLogger("tasteprint.serving")
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """One opened version of a workspace.
+
+    Attributes:
+        version: names it
+        engine: answers requests
+        encoder: embeds queries
+        intent_model: reads queries
+        catalogue: what is sold
+        last_s: time of the newest event it was built from, seconds since 1970 UTC
+        wall_clock: whether the shop's times are calendar times
+        about: what was built and learned
+        yardsticks: learns on the first call what profiles are measured with
+    """
+
+    version: str
+    engine: Engine
+    encoder: Encoder
+    intent_model: IntentModel
+    catalogue: Catalogue
+    last_s: float
+    wall_clock: bool
+    about: Mapping[str, Any]
+    yardsticks: Callable[[], Yardsticks]
+
+
+class Current:
+    """The version being served, and a watch for the next.
+
+    Args:
+        opener: opens what is published now
+        published: names what is published now; cheap
+    """
+
+    def __init__(self, opener: Callable[[], Served], published: Callable[[], str]) -> None:
+        self._opener, self._published = opener, published
+        self._served = self._warm(opener())
+        self._refreshing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.swaps = self.failures = 0
+
+    def get(self) -> Served:
+        """The version to answer a request with, from its beginning to its end."""
+        return self._served
+
+    def refresh(self) -> bool:
+        """Serve what is published, if that is another version; whether it was.
+
+        A version that cannot be opened is told in the log, and the old one goes on being served.
+        """
+        with self._refreshing:
+            try:
+                if self._published() == self._served.version:
+                    return False
+                self._served = self._warm(self._opener())
+            except (TasteprintError, OSError) as error:
+                self.failures += 1
+                _LOG.error("the published version cannot be opened, the old one stays: %s", error)
+                return False
+            self.swaps += 1
+            _LOG.info("now serving version %s", self._served.version)
+            return True
+
+    def watch(self, every_s: float) -> None:
+        """Look for a new version every so many seconds, on a thread of its own, until `close`."""
+        self._thread = threading.Thread(target=self._run, args=(every_s,), name="watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, every_s: float) -> None:
+        while not self._stop.wait(every_s):
+            self.refresh()
+
+    @staticmethod
+    def _warm(served: Served) -> Served:
+        """Have everything loaded that loads on first use, so that no shopper waits for it."""
+        query = "warm up" if served.engine.recommender.encoder is not None else None
+        served.engine.answer(query=query, now_s=served.last_s + 1.0, k=1)
+        return served

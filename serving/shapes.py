@@ -1,0 +1,344 @@
+"""Shapes of requests and answers: what may be sent, with bounds, and what comes back, with examples.
+
+Bounds here are the widest there are; a service may be set to narrower ones, see `config.ServeConfig`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ..profiling.schema import EVENT_KINDS
+from ..retrieval.filters import Filters
+from .service import Ask
+from .store import StoredEvent
+
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _utc(at: datetime) -> datetime:
+    """A time in UTC within bounds; one without a zone is taken as UTC."""
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    if not _FIRST <= at < _LAST:
+        raise ValueError("times must lie between 1970 and 2200")
+    return at.astimezone(UTC)
+
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+Words = Annotated[str, Field(max_length=10_000)]
+Name = Annotated[str, Field(max_length=100)]
+Time = Annotated[datetime, AfterValidator(_utc)]
+Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Weights = Annotated[dict[Name, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]], Field(max_length=50)]
+
+
+class _Request(BaseModel):
+    """What all requests share: nothing unknown is taken, so a misspelt option is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FiltersShape(_Request):
+    """Conditions that every shown item fulfils."""
+
+    category: Name | None = Field(default=None, description="a category path or a beginning of one")
+    brand: Name | None = Field(default=None, description="exact brand, case ignored")
+    price_min: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
+    price_max: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
+    in_stock: bool = Field(default=False, description="only items that are not sold out")
+    exclude_bought: bool | None = Field(default=None, description="leave out what was bought; unset: as the shop does")
+    exclude: list[Id] = Field(default=[], max_length=1000, description="item ids to leave out")
+
+
+class ContextShape(_Request):
+    """When, where and on what the request is made."""
+
+    at: Time | None = Field(default=None, description="ISO 8601; unset: now")
+    scene: Name | None = Field(default=None, description="where in the shop, such as search or mail")
+    device: Name | None = None
+    place: Name | None = Field(default=None, description="store or country")
+    utc_offset_s: float | None = Field(default=None, ge=-86_400, le=86_400, description="shopper's clock minus UTC")
+
+
+class _Asking(_Request):
+    """What search, recommend and explain share."""
+
+    context: ContextShape = ContextShape()
+    weights: Weights | None = Field(
+        default=None,
+        description='weights of parts or blocks instead of the learned ones: {"meaning": 1} is plain search',
+    )
+    specificity: float | None = Field(default=None, ge=0, le=1, description="instead of what is read from the query")
+    attributes: dict[Name, Name] | None = Field(
+        default=None, max_length=50, description="known attributes instead of the stored ones"
+    )
+
+    def _common(self) -> dict[str, Any]:
+        """These options as `Ask` names them."""
+        c = self.context
+        at_s = None if c.at is None else c.at.timestamp()
+        where = {"scene": c.scene, "device": c.device, "place": c.place, "utc_offset_s": c.utc_offset_s}
+        known = {"weights": self.weights, "specificity": self.specificity, "attributes": self.attributes}
+        return {"at_s": at_s, **where, **known}
+
+
+class _Listing(_Asking):
+    """What search and recommend share."""
+
+    k: int = Field(default=10, ge=1, le=1000, description="items wanted")
+    filters: FiltersShape = FiltersShape()
+    diversity: float = Field(default=0.0, ge=0, le=1, description="0 = by score alone")
+    explain: bool = Field(default=True, description="whether reasons are wanted")
+
+    def _listed(self) -> dict[str, Any]:
+        """These options as `Ask` names them."""
+        f = self.filters
+        filters = Filters(f.category, f.brand, f.price_min, f.price_max, f.in_stock, f.exclude_bought, tuple(f.exclude))
+        return {**self._common(), "k": self.k, "filters": filters, "diversity": self.diversity, "explain": self.explain}
+
+
+class SearchRequest(_Listing):
+    """A search, personal where a shopper is named."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "red wine", "user": "1228", "k": 5, "filters": {"price_max": 20}}]}
+    )
+    query: Words = Field(min_length=1, description="what is asked for, in words")
+    user: Id | None = Field(default=None, description="shopper's id; an unknown one is a newcomer")
+
+    def ask(self) -> Ask:
+        """The question in this."""
+        return Ask(user=self.user, query=self.query, **self._listed())
+
+
+class RecommendRequest(_Listing):
+    """What a shopper may want, with or without a query."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user": "1228", "k": 5, "context": {"scene": "home", "device": "phone"}}]}
+    )
+    user: Id = Field(description="shopper's id; an unknown one is a newcomer")
+    query: Words | None = None
+
+    def ask(self) -> Ask:
+        """The question in this."""
+        return Ask(user=self.user, query=self.query, **self._listed())
+
+
+class ExplainRequest(_Asking):
+    """Why an item stands where it does for a question."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user": "1228", "query": "wine", "item_id": "1025123"}]})
+    item_id: Id
+    user: Id | None = None
+    query: Words | None = None
+
+    def ask(self) -> Ask:
+        """The question in this."""
+        return Ask(user=self.user, query=self.query, **self._common())
+
+
+class IntentRequest(_Request):
+    """A query to be read."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": "wireless mouse under 20"}]})
+    query: Words = Field(min_length=1)
+
+
+class SimilarRequest(_Request):
+    """An item to find others like."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"item_id": "1025123", "k": 5}]})
+    item_id: Id
+    k: int = Field(default=10, ge=1, le=1000)
+
+
+class EventShape(_Request):
+    """Something a shopper did."""
+
+    user_id: Id
+    kind: Literal["impression", "click", "view", "search", "cart", "purchase", "review", "own"]
+    item_id: Id | None = Field(default=None, description="needed for every kind but search")
+    at: Time | None = Field(default=None, description="ISO 8601; unset: now")
+    key: Id | None = Field(
+        default=None,
+        description="idempotency key: an event of the same shopper and key is stored once, the first wins; "
+        "unset: made of what the event says",
+    )
+    seq: int = Field(default=0, ge=0, le=2**53 - 1, description="order among events of one time")
+    query: Words | None = None
+    text: Words | None = Field(default=None, description="review text")
+    rating: float | None = Field(default=None, ge=0, le=5, allow_inf_nan=False)
+    quantity: Number | None = Field(default=None, description="negative is a return")
+    price: Number | None = Field(default=None, description="paid for the line")
+    session_id: Id | None = None
+    position: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    scene: Name | None = None
+    device: Name | None = None
+    place: Name | None = None
+    dwell_s: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _of_an_item(self) -> EventShape:
+        if self.item_id is None and self.kind != "search":
+            raise ValueError(f"an event of kind {self.kind} needs an item_id")
+        return self
+
+    def event(self) -> StoredEvent:
+        """The event to store; a time below 0 stands for now."""
+        rest = self.model_dump(exclude={"user_id", "key", "at", "seq", "kind"})
+        at_us = -1 if self.at is None else round(self.at.timestamp() * 1e6)
+        return StoredEvent(self.user_id, self.key or "", at_us, self.seq, self.kind, **rest)
+
+
+class EventsRequest(_Request):
+    """A batch of events, stored whole or not at all."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"events": [{"user_id": "1228", "kind": "view", "item_id": "1025123", "key": "9f2c"}]}]
+        }
+    )
+    events: list[EventShape] = Field(min_length=1, max_length=100_000)
+
+
+class ReasonShape(BaseModel):
+    """One addend of a score."""
+
+    part: str
+    amount: float
+    events: list[dict[str, Any]] = Field(description="past events behind it: item_id and amount")
+
+
+class ItemShape(BaseModel):
+    """One item of an answer."""
+
+    rank: int
+    item_id: str
+    title: str
+    score: float
+    sentence: str | None = Field(default=None, description="the reasons in words")
+    reasons: list[ReasonShape] | None = Field(default=None, description="their amounts add up to the score")
+    propensity: float = Field(default=1.0, description="probability that it was shown at this rank")
+
+
+class IntentShape(BaseModel):
+    """What a query is read as."""
+
+    model_config = ConfigDict(extra="allow")
+    text: str
+    confidence: float
+    specificity: float
+    stage: str
+    explanation: str
+
+
+class ListAnswer(BaseModel):
+    """Items, best first."""
+
+    answer_id: str = Field(description="names this answer in the log of what was shown")
+    version: str = Field(description="version of the workspace that answered")
+    at: str | None
+    known: bool = Field(description="whether anything is known of the shopper")
+    items: list[ItemShape]
+    intent: IntentShape | None
+    shortage: str = Field(description="why there are fewer items than wanted; empty where there are not")
+    exact: bool
+
+
+class ExplainAnswer(BaseModel):
+    """One item's score taken apart."""
+
+    version: str
+    at: str | None
+    rank: int | None = Field(description="where it stands; null where it is not among those looked at")
+    looked_at: int
+    item_id: str
+    title: str
+    score: float
+    sentence: str
+    reasons: list[ReasonShape]
+    intent: IntentShape | None
+
+
+class IntentAnswer(IntentShape):
+    """What a query is read as, and by which version."""
+
+    version: str
+
+
+class SimilarItem(BaseModel):
+    """An item and how alike its text is."""
+
+    rank: int
+    item_id: str
+    title: str
+    score: float = Field(description="cosine")
+
+
+class SimilarAnswer(BaseModel):
+    """Items like one, best first."""
+
+    version: str
+    item_id: str
+    items: list[SimilarItem]
+
+
+class EventsAnswer(BaseModel):
+    """What became of a batch; all of it is durable."""
+
+    stored: int
+    repeated: int = Field(description="events whose key was there already")
+    unknown_items: list[str] = Field(description="items not sold now, the first few; their events wait")
+
+
+class ProfileAnswer(BaseModel):
+    """Who a shopper is."""
+
+    model_config = ConfigDict(extra="allow")
+    version: str
+    user_id: str
+    at: str | None
+    summary: list[str]
+    tags: list[dict[str, Any]]
+
+
+class ExportAnswer(BaseModel):
+    """Everything kept of a shopper."""
+
+    user_id: str
+    attributes: dict[str, str]
+    events: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+
+
+class ForgetAnswer(BaseModel):
+    """Receipt of forgetting."""
+
+    user_id: str
+    at: str | None
+    removed: dict[str, int] = Field(description="how many events and answers were removed")
+    purged: bool = Field(description="whether the store's files are clean already")
+    models: list[str] = Field(description="versions learned with this shopper's events")
+    remains: list[str] = Field(description="what is left to do, in words")
+
+
+class HealthAnswer(BaseModel):
+    """The process answers."""
+
+    alive: bool = True
+
+
+class ReadyAnswer(BaseModel):
+    """What is served."""
+
+    ready: bool
+    version: str
+    items: int
+    encoder: str
+
+
+if set(EVENT_KINDS) != set(EventShape.model_fields["kind"].annotation.__args__):  # type: ignore[union-attr]
+    raise ImportError("EventShape.kind must list the kinds of profiling.schema.EVENT_KINDS")

@@ -1,0 +1,121 @@
+"""Between a workspace on disk and the serving room: opening what is published, filling the store, making the app.
+
+Covers one workspace and one process. HTTP itself is the serving room's, the command line `commands.serve`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .profiling.errors import ExtraMissingError, WorkspaceError
+from .profiling.shop import read_meta, read_shop
+from .profiling.yardsticks import Yardsticks
+from .serving.bulk import load_events
+from .serving.config import ServeConfig
+from .serving.current import Current, Served
+from .serving.histories import Catalogue
+from .serving.service import Service
+from .serving.store import Appended, ProfileStore
+from .workspace import Workspace, open_workspace, shop_yardsticks
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from .serving.keys import ApiKey
+
+STORE = "store.sqlite"
+"""Name of a workspace's own store, used where no other is named."""
+
+
+def store_address(workspace: Path, store: str | None) -> str:
+    """The named store, or the workspace's own."""
+    return store or str(workspace / STORE)
+
+
+def published(workspace: Path) -> str:
+    """Names the published version of a workspace.
+
+    Raises:
+        WorkspaceError: nothing was published there.
+    """
+    try:
+        return (workspace / "model" / "CURRENT").read_text(encoding="utf-8").split()[-1][:12]
+    except (OSError, ValueError, IndexError) as error:
+        raise WorkspaceError(
+            f"no workspace at {workspace}; build one: tasteprint build SHOP --workspace {workspace}"
+        ) from error
+
+
+def served_from(workspace: Path) -> Served:
+    """Open the published version of a workspace for serving.
+
+    Raises:
+        WorkspaceError, ArtefactError, EncoderError: as `workspace.open_workspace`.
+    """
+    version = published(workspace)  # before opening: if another one comes between, the next look finds it
+    opened = open_workspace(workspace)
+    meta = read_meta(opened.shop) if (opened.shop / "shop.json").is_file() else {}
+    return Served(
+        version=version,
+        engine=opened.engine,
+        encoder=opened.encoder,
+        intent_model=opened.intent_model,
+        catalogue=Catalogue(
+            item_ids=opened.engine.log.item_ids,
+            row_of=opened.engine.facts.row_of,
+            rating_scale=meta.get("rating_scale"),
+            untimed_kinds=tuple(meta.get("untimed_kinds") or ()),
+        ),
+        last_s=opened.last_s,
+        wall_clock=bool(meta.get("absolute_time", True)),
+        about=opened.about,
+        yardsticks=_once(opened),
+    )
+
+
+def load_shop(workspace: Path, store: ProfileStore, *, progress: Callable[[int, int], None] | None = None) -> Appended:
+    """Fill a store with the events of the shop a workspace was built from; what is there already stays once.
+
+    Raises:
+        ShopError: the shop is not there any more, or has no events.
+        StoreError: the store cannot be written.
+    """
+    shop = read_shop(open_workspace(workspace).shop, tables=["events"])
+    return load_events(store, shop.table("events"), progress=progress)
+
+
+def make_app(
+    workspace: Path, store: ProfileStore, config: ServeConfig, *, keys: Mapping[str, ApiKey] | None = None
+) -> FastAPI:
+    """The application over a workspace and a store, which it closes when it is shut down.
+
+    Raises:
+        ExtraMissingError: FastAPI is not installed.
+        WorkspaceError, ArtefactError, EncoderError: the workspace cannot be opened.
+    """
+    try:
+        from .serving.api import create_app
+    except ImportError as error:
+        raise ExtraMissingError(
+            f"the HTTP service is not installed ({error}); run: pip install 'tasteprint[serve]'"
+        ) from error
+    current = Current(lambda: served_from(workspace), lambda: published(workspace))
+    return create_app(Service(current, store, config, clock=time.time), config, keys=keys)
+
+
+def _once(opened: Workspace) -> Callable[[], Yardsticks]:
+    """The shop's yardsticks, learned on the first call and kept."""
+    lock = threading.Lock()
+    kept: list[Yardsticks] = []
+
+    def learn() -> Yardsticks:
+        with lock:
+            if not kept:
+                kept.append(shop_yardsticks(opened, read_shop(opened.shop)))
+            return kept[0]
+
+    return learn
