@@ -132,7 +132,7 @@ def pair_columns(asked: Asked) -> Columns:
 
 
 def repeat_columns(asked: Asked) -> Columns:
-    """What the shopper did with this very item: how often, how long ago, whether it is due; how often it is repeated."""
+    """What the shopper did with this very item: how often, when, whether it is due; how often others repeat it."""
     log, facts, pool = asked.requests.log, asked.facts, asked.pool
     request, event = asked.liked
     key, first, count = np.unique(
@@ -199,9 +199,11 @@ def word_columns(asked: Asked) -> Columns:
     pool, facts = asked.pool, asked.facts
     values = np.full((len(pool), len(TEXT_FEATURES)), np.nan, dtype=np.float32)
     first = np.cumsum(pool.count) - pool.count
-    for place, text in enumerate(asked.requests.texts if facts.words is not None else ()):
+    words = facts.words
+    for place, text in enumerate(asked.requests.texts if words is not None else ()):
         part = slice(int(first[place]), int(first[place] + pool.count[place]))
-        values[part] = text_values(read_query(text, facts.words), facts.words, pool.item[part])
+        if words is not None:
+            values[part] = text_values(read_query(text, words), words, pool.item[part])
     return {name: values[:, place] for place, name in enumerate(TEXT_FEATURES)}
 
 

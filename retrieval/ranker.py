@@ -277,7 +277,8 @@ def ranker_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     if meta["type"] == "trees":
         return TreeRanker(names, np.asarray(arrays["trees"], dtype=np.uint8).tobytes().decode(), float(meta["bias"]))
     if meta["type"] == "linear":
-        return LinearRanker(names, *(np.asarray(arrays[name]) for name in ("mean", "spread", "weight")))
+        mean, spread, weight = (np.asarray(arrays[name]) for name in ("mean", "spread", "weight"))
+        return LinearRanker(names, mean, spread, weight)
     raise ArtefactError(f"ranker type {meta['type']!r} is not known to this version; train it again")
 
 

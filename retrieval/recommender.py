@@ -170,7 +170,7 @@ class Recommender:
         return fused, pool
 
     def first_stage(self, requests: Requests, *, keep: bool = False) -> tuple[Float, dict[str, Float]]:
-        """The weighted sum of the parts, (n_requests, n_items), and with ``keep`` the scaled parts of known shoppers."""
+        """The weighted sum of the parts, (n_requests, n_items); with ``keep`` known shoppers' scaled parts too."""
         total = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
         asked = bool(requests.texts)
         known, new = (self.request_weights(has_text=asked, newcomer=newcomer) for newcomer in (False, True))

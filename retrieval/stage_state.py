@@ -58,10 +58,12 @@ def stage_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
     cycles = CycleModel(
         np.asarray(arrays["cycles.item_log_gap"]), meta["strength"], np.asarray(arrays["cycles.repeat_share"])
     )
+    pairs = [Pairs(np.asarray(arrays[f"{n}.key"]), np.asarray(arrays[f"{n}.count"]), n_items) for n in _PAIRS]
     facts = RankFacts(
         **plain,
         attributes=sp.csr_matrix(sparse, shape=(n_items, meta["n_values"])),
-        **{n: Pairs(np.asarray(arrays[f"{n}.key"]), np.asarray(arrays[f"{n}.count"]), n_items) for n in _PAIRS},
+        follows=pairs[0],
+        together=pairs[1],
         cycles=cycles,
         ties=meta["ties"],
         words=_words_from_state(arrays, meta["words"]) if "words" in meta else None,

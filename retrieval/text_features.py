@@ -1,6 +1,6 @@
 """How well the words of a query and of an item match, beyond BM25: the ranker's text features.
 
-Covers exact, near and missing words by field, head nouns, phrases, numbers and sizes, and what the query itself is like.
+Covers exact, near and missing words by field, head nouns, phrases, numbers and sizes, and what the query is like.
 Meaning is the encoder's, the part ``bm25`` is `lexical`'s. English particles mark where a head noun ends; in other
 languages the head is the last word, and all other features work the same.
 """

@@ -1,0 +1,124 @@
+"""Tables that rankers learn from: the candidates of a split's requests, or what was shown, with features and gains.
+
+What is learned from them, and whether it wins, is `rank_learning`'s work.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiling.errors import ConfigError
+from ..profiling.log import Requests
+from ..retrieval.rank_facts import RankFacts, text_rows
+from ..retrieval.rank_features import Asked, Features, rank_features
+from ..retrieval.ranker import RankTable
+from ..retrieval.recommender import Recommender
+from .metrics import Relevance, ideal_dcg, relevance
+from .splits import Split
+
+_CELLS = 5e7  # scores of all parts held at once
+
+
+def gather_ranks(
+    model: Recommender,
+    facts: RankFacts,
+    sample: Split,
+    *,
+    groups: tuple[str, ...],
+    depth: int,
+    learn_from: int | None = None,
+) -> RankTable:
+    """Candidates of every request of ``sample`` with features, gains and the first stage's scores.
+
+    Features are those of the ``depth`` best; with ``learn_from`` only that many of them, and all right ones, are kept.
+    """
+    ideal = ideal_dcg(sample.truth, 10)
+    step = max(1, int(_CELLS / (10 * max(model.space.items["meaning"].shape[0], 1))))
+    values, gains, counts, starts = [], [], [], []
+    features = Features((), (), np.zeros((0, 0), dtype=np.float32))
+    for first in range(0, len(sample.requests), step):
+        rows = np.arange(first, min(first + step, len(sample.requests)))
+        requests, truth = sample.requests.take(rows), sample.truth.take(rows)
+        _, pool = model.candidates(requests, depth=depth, allowed=_judged(truth, sample, requests.log.n_items))
+        features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
+        gain = gains_of(truth, pool.request, pool.item)
+        kept = np.ones(len(pool), dtype=bool)
+        if learn_from is not None and learn_from < depth:
+            place = features.values[:, features.names.index("fused_rank")]
+            kept = (place <= np.log(learn_from)) | (gain > 0)
+        values.append(features.values[kept])
+        gains.append(gain[kept])
+        counts.append(pool.take(kept).count)
+        starts.append(pool.fused[kept])
+    return RankTable(
+        names=features.names,
+        values=np.concatenate(values),
+        gain=np.concatenate(gains),
+        count=np.concatenate(counts),
+        ideal=ideal,
+        start=np.concatenate(starts),
+    )
+
+
+def gains_of(truth: Relevance, request: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Gain of each paired request and item, 0 where it is not right, (n,)."""
+    if not len(truth.items) or not len(item):
+        return np.zeros(len(item), dtype=np.float32)
+    stride = int(max(item.max(), truth.items.max())) + 1
+    known = truth.request() * stride + truth.items
+    wanted = request * stride + item
+    place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return np.where(known[place] == wanted, truth.gain[place], np.float32(0))
+
+
+def impression_table(
+    requests: Requests,
+    shown: tuple[NDArray[np.int64], NDArray[np.int64]],
+    chosen: NDArray[np.floating],
+    model: Recommender,
+    facts: RankFacts,
+    *,
+    groups: tuple[str, ...],
+) -> RankTable:
+    """A table of logged impressions: what was shown at each request, and the gain of what was chosen of it.
+
+    Args:
+        requests: one a page that was shown; histories must end before it
+        shown: request and item row of each impression, distinct, sorted by request, (n,) each
+        chosen: gain of each impression, 0 where it was passed by, (n,)
+        model: whose parts are features
+        facts: fitted on events before the first impression
+        groups: groups of features
+    """
+    allowed = np.zeros((len(requests), requests.log.n_items), dtype=bool)
+    allowed[shown] = True
+    truth = relevance(shown[0], shown[1], len(requests), gain=np.asarray(chosen, dtype=np.float32))
+    _, pool = model.candidates(requests, depth=int(allowed.sum(axis=1).max(initial=1)), allowed=allowed)
+    features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
+    gain = gains_of(truth, pool.request, pool.item)
+    return RankTable(features.names, features.values, gain, pool.count, ideal_dcg(truth, 10), pool.fused)
+
+
+def joined(first: RankTable, second: RankTable) -> RankTable:
+    """Both tables in one, the requests of ``first`` before those of ``second``; their columns must be the same.
+
+    Raises:
+        ConfigError: other columns.
+    """
+    if first.names != second.names:
+        raise ConfigError(f"second: must have the columns {', '.join(first.names)}, got {', '.join(second.names)}")
+    both = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("values", "gain", "count", "ideal", "start")
+    }
+    return RankTable(first.names, **both)
+
+
+def _judged(truth: Relevance, sample: Split, n_items: int) -> NDArray[np.bool_] | None:
+    """Items that may be ranked, None where all may."""
+    if not sample.judged_only:
+        return None
+    allowed = np.zeros((len(truth), n_items), dtype=bool)
+    allowed[truth.request(), truth.items] = True
+    return allowed
