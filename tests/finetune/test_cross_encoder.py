@@ -140,8 +140,9 @@ def model(base: Path) -> CrossModel:
 def test_batches_are_the_links_and_the_own_negatives(base: Path, model: CrossModel) -> None:
     documents = [f"green tea {row}" for row in range(6)]
     pairs = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 1, 2, 3])
-    examples = link(["a", "b", "c"], documents, pairs, gain=np.array([3.0, 0.0, 1.5, 1.0, 3.0]), source="judged")
-    found = np.array([[2], [3], [1]], dtype=np.int32), np.array([[True], [True], [False]])
+    gain, spared = np.array([3.0, 0.0, 1.5, 1.0, 3.0]), (np.array([0]), np.array([3]))
+    examples = link(["a", "b", "c"], documents, pairs, gain=gain, source="judged", spared=spared)
+    found = np.array([[2, 3], [3, 0], [1, 0]], dtype=np.int32), np.array([[True, True], [True, False], [False, False]])
     material = PairMaterial(examples, model, config_of(base, train={"batch_anchors": 3}), negatives=found)
     batch = material.batch(0)
     gains = batch["gain"].double().numpy().round(6).tolist()
