@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .profiling.errors import ExtraMissingError, WorkspaceError
 from .profiling.shop import read_meta, read_shop
@@ -58,22 +58,27 @@ def served_from(workspace: Path) -> Served:
     """
     version = published(workspace)  # before opening: if another one comes between, the next look finds it
     opened = open_workspace(workspace)
-    meta = read_meta(opened.shop) if (opened.shop / "shop.json").is_file() else {}
     return Served(
         version=version,
         engine=opened.engine,
         encoder=opened.encoder,
         intent_model=opened.intent_model,
-        catalogue=Catalogue(
-            item_ids=opened.engine.log.item_ids,
-            row_of=opened.engine.facts.row_of,
-            rating_scale=meta.get("rating_scale"),
-            untimed_kinds=tuple(meta.get("untimed_kinds") or ()),
-        ),
+        catalogue=catalogue_of(opened),
         last_s=opened.last_s,
-        wall_clock=bool(meta.get("absolute_time", True)),
+        wall_clock=bool(_meta(opened).get("absolute_time", True)),
         about=opened.about,
         yardsticks=_once(opened),
+    )
+
+
+def catalogue_of(opened: Workspace) -> Catalogue:
+    """What turns stored events into logs over a workspace's items."""
+    meta = _meta(opened)
+    return Catalogue(
+        item_ids=opened.engine.log.item_ids,
+        row_of=opened.engine.facts.row_of,
+        rating_scale=meta.get("rating_scale"),
+        untimed_kinds=tuple(meta.get("untimed_kinds") or ()),
     )
 
 
@@ -105,6 +110,11 @@ def make_app(
         ) from error
     current = Current(lambda: served_from(workspace), lambda: published(workspace))
     return create_app(Service(current, store, config, clock=time.time), config, keys=keys)
+
+
+def _meta(opened: Workspace) -> dict[str, Any]:
+    """What the shop says of itself; empty where it is not there any more."""
+    return read_meta(opened.shop) if (opened.shop / "shop.json").is_file() else {}
 
 
 def _once(opened: Workspace) -> Callable[[], Yardsticks]:
