@@ -1,11 +1,15 @@
 """What a shopper took before: counts of own purchases, plain or with memory.
 
 A shopper's own history is the strongest signal wherever goods are bought again. `fit_own_most_bought` is the plain
-count; `fit_repeat` adds a long and a short memory and how fast each item is usually bought again.
+count; `fit_repeat` lets it fade and multiplies it by how readily an item is bought again and by how it sells of late.
+Whether an item is due by its cycle (`profiling.cycles`) is left out: with fading, rates and trends it ordered own items
+no better on validation, nor did a logistic or boosted model of all of these. How much repeats count against new things
+is `gate`'s question.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.log import KINDS, EventLog, Requests
 from .histories import history_matrix, step_of_event
-from .popularity import DAY_S, fit_popular
+from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
 from .scorer import TrainingSet
 
 
@@ -31,6 +35,17 @@ class RepeatConfig(BaseModel):
 
     half_life_days: float = Field(120.0, gt=0, description="age at which an own purchase counts half")
     shrinkage: float = Field(5.0, ge=0, description="pseudo-purchases that pull an item's repeat rate to the shop's")
+    rate_power: float = Field(0.5, ge=0, le=2, description="exponent of the item's repeat rate")
+    trend_power: float = Field(0.25, ge=0, le=2, description="exponent of how an item sells of late against ever")
+    trend_half_life_days: float = Field(14.0, gt=0, description="age at which a sale counts half in the trend")
+
+
+REPEAT_GRID: Mapping[str, tuple[float, ...]] = {
+    "half_life_days": (15.0, 30.0, 60.0, 120.0, 240.0),
+    "rate_power": (0.0, 0.5, 1.0),
+    "trend_power": (0.0, 0.25, 0.5, 1.0),
+}
+"""Values that `choose_repeat` tries, option by option."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +76,7 @@ class RepeatModel:
 
     Attributes:
         half_life_s: age at which an own purchase counts half
-        item_factor: repeat rate of each item against the shop's, (n_items,) float32
+        item_factor: how readily each item is bought again, against the shop's average, (n_items,) float32
     """
 
     half_life_s: float
@@ -82,19 +97,79 @@ class RepeatModel:
 def fit_repeat(
     train: TrainingSet, config: RepeatConfig | None = None, *, rng: np.random.Generator | None = None
 ) -> RepeatModel:
-    """Learn each item's repeat rate: the share of its purchases that came again, shrunk to the shop's."""
+    """Learn each item's factor: its repeat rate and its trend, each to its power.
+
+    There is no trend where the clocks of shoppers do not agree.
+    """
     config = config or RepeatConfig()
-    log = train.log.select(train.log.weight > 0)  # being shown an item is not taking it
-    pairs = np.unique(np.stack([step_of_event(log, "together"), log.item]), axis=1)
+    return _repeat_model(_rates_and_trends(train, config), config)
+
+
+def _rates_and_trends(train: TrainingSet, config: RepeatConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What both exponents are applied to, each (n_items,)."""
+    rates = repeat_rates(train.log, shrinkage=config.shrinkage)
+    clock = train.shared_clock
+    return rates, trends(train, half_life_days=config.trend_half_life_days) if clock else np.ones(len(rates))
+
+
+def _repeat_model(learned: tuple[NDArray[np.float64], NDArray[np.float64]], config: RepeatConfig) -> RepeatModel:
+    rates, trend = learned
+    factor = rates**config.rate_power * trend**config.trend_power
+    return RepeatModel(config.half_life_days * DAY_S, factor.astype(np.float32))
+
+
+def repeat_rates(log: EventLog, *, shrinkage: float) -> NDArray[np.float64]:
+    """Share of each item's purchases that came again against the shop's share, shrunk to 1, (n_items,).
+
+    Being shown an item is not taking it, and taking it twice at one time is taking it once.
+    """
+    log = log.select(log.weight > 0)
+    step = step_of_event(log, "together")
+    pairs = np.unique(np.stack([step, log.item]), axis=1)
     user_of_step = np.zeros(pairs[0].max(initial=-1) + 1, dtype=np.int64)
-    user_of_step[step_of_event(log, "together")] = log.user()
+    user_of_step[step] = log.user()
     times = np.bincount(pairs[1], minlength=log.n_items)
     owners_pairs = np.unique(np.stack([user_of_step[pairs[0]], pairs[1]]), axis=1)
     owners = np.bincount(owners_pairs[1], minlength=log.n_items)
     overall = (times.sum() - owners.sum()) / max(times.sum(), 1)
-    rate = (times - owners + config.shrinkage * overall) / np.maximum(times + config.shrinkage, 1e-9)
-    factor = rate / overall if overall > 0 else np.ones_like(rate)
-    return RepeatModel(config.half_life_days * DAY_S, factor.astype(np.float32))
+    if overall <= 0:
+        return np.ones(log.n_items)
+    return (times - owners + shrinkage * overall) / np.maximum(times + shrinkage, 1e-9) / overall
+
+
+def trends(train: TrainingSet, *, half_life_days: float, prior: float = 5.0) -> NDArray[np.float64]:
+    """Recent share of each item's sales against the shop's, shrunk to 1 by ``prior`` sales, (n_items,).
+
+    A sale is recent by ``2 ** (-age / half life)`` at the end of the training time.
+    """
+    recent = fit_recent_popular(train, RecentPopularConfig(half_life_days=half_life_days)).item_score
+    ever = fit_popular(train).item_score.astype(np.float64)
+    overall = recent.sum() / max(ever.sum(), 1.0)
+    if overall <= 0:
+        return np.ones(len(ever))
+    return (recent + prior * overall) / (ever + prior) / overall
+
+
+def choose_repeat(
+    train: TrainingSet, objective: Callable[[RepeatModel], float], *, config: RepeatConfig | None = None
+) -> RepeatConfig:
+    """The options of `REPEAT_GRID` one after the other, each at its best by ``objective`` (higher is better).
+
+    The first of equals stays, and the value that is there already before all others. ``objective`` may look at
+    validation requests only.
+    """
+    best = config or RepeatConfig()
+    learned = _rates_and_trends(train, best)
+    reached = {best: objective(_repeat_model(learned, best))}
+    for name, values in REPEAT_GRID.items():
+        if name == "trend_power" and not train.shared_clock:
+            continue  # all trends are 1
+        for value in values:
+            tried = best.model_copy(update={name: value})
+            if tried not in reached:
+                reached[tried] = objective(_repeat_model(learned, tried))
+            best = tried if reached[tried] > reached[best] else best
+    return best
 
 
 def repeat_share(log: EventLog) -> float:

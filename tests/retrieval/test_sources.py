@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -24,7 +24,14 @@ from tasteprint.retrieval.lexical import (
 from tasteprint.retrieval.neighbours import ItemKnnConfig, cosine_neighbours, fit_item_knn
 from tasteprint.retrieval.popularity import RecentPopularConfig, fit_popular, fit_recent_popular
 from tasteprint.retrieval.recommender import SOURCES, RecommenderConfig
-from tasteprint.retrieval.repeats import RepeatConfig, fit_own_most_bought, fit_repeat
+from tasteprint.retrieval.repeats import (
+    RepeatConfig,
+    choose_repeat,
+    fit_own_most_bought,
+    fit_repeat,
+    repeat_rates,
+    trends,
+)
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.state import source_from_state, source_state
 from tasteprint.retrieval.transitions import TransitionsConfig, fit_transitions, transition_counts
@@ -70,8 +77,41 @@ def test_repeat_rates_by_hand(train) -> None:
     # Liked contacts: item 0 thrice by two shoppers, item 1 twice by two, item 2 once. Repeats: 1 of 6.
     overall, shrinkage = 1 / 6, 2.0
     rates = [(3 - 2 + 2 / 6) / 5, (0 + 2 / 6) / 4, (0 + 2 / 6) / 3, (2 / 6) / 2]
-    found = fit_repeat(train, RepeatConfig(shrinkage=shrinkage)).item_factor
-    np.testing.assert_allclose(found, np.array(rates) / overall, rtol=1e-6)
+    np.testing.assert_allclose(repeat_rates(train.log, shrinkage=shrinkage), np.array(rates) / overall, rtol=1e-6)
+
+
+def test_trends_by_hand(train) -> None:
+    # Liked sales at days 0, 0, 10 / 0, 10 / 5 / none; the training time ends at day 10; each is halved every 5 days.
+    recent, ever = np.array([1 / 4 + 1 / 4 + 1, 1 / 4 + 1, 1 / 2, 0]), np.array([3, 2, 1, 0])
+    overall = recent.sum() / ever.sum()
+    found = trends(train, half_life_days=5, prior=2.0)
+    np.testing.assert_allclose(found, (recent + 2 * overall) / (ever + 2) / overall, rtol=1e-6)
+
+
+def test_a_factor_is_rate_and_trend_each_to_its_power(train) -> None:
+    config = RepeatConfig(rate_power=0.5, trend_power=2.0, trend_half_life_days=5)
+    expected = repeat_rates(train.log, shrinkage=5.0) ** 0.5 * trends(train, half_life_days=5) ** 2
+    np.testing.assert_allclose(fit_repeat(train, config).item_factor, expected, rtol=1e-6)
+    nobody_agrees = replace(train, shared_clock=False)
+    without = fit_repeat(nobody_agrees, config).item_factor
+    np.testing.assert_allclose(without, repeat_rates(train.log, shrinkage=5.0) ** 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("clock", [True, False])
+def test_choosing_looks_at_every_value_once_and_keeps_the_best(train, clock: bool) -> None:
+    wanted = fit_repeat(train, RepeatConfig(half_life_days=30, rate_power=1.0, trend_power=0.5 * clock))
+    seen = []
+
+    def near(model) -> float:
+        seen.append((model.half_life_s, model.item_factor.tobytes()))
+        factor = float(np.abs(np.log(model.item_factor) - np.log(wanted.item_factor)).sum())
+        return -abs(np.log(model.half_life_s / wanted.half_life_s)) - factor
+
+    found = choose_repeat(replace(train, shared_clock=clock), near)
+    assert (found.half_life_days, found.rate_power) == (30.0, 1.0)
+    assert found.trend_power == (0.5 if clock else RepeatConfig().trend_power)
+    assert len(seen) == len(set(seen))
+    assert choose_repeat(train, lambda model: 0.0) == RepeatConfig()
 
 
 def test_repeat_scores_by_hand(train) -> None:
