@@ -44,7 +44,12 @@ def fit_transitions(
 ) -> NeighboursModel:
     """Count, normalise and keep the strongest transitions of each item."""
     config = config or TransitionsConfig()
-    counts = transition_counts(
+    return transitions_model(train, count_transitions(train, config), config)
+
+
+def count_transitions(train: TrainingSet, config: TransitionsConfig) -> sp.csr_matrix:
+    """Pair counts of the training events before any normalisation, (n_items, n_items) CSR."""
+    return transition_counts(
         train.log,
         window=config.window,
         pair_decay=config.pair_decay,
@@ -52,6 +57,10 @@ def fit_transitions(
         same_step=config.same_step,
         ties=config.ties,
     )
+
+
+def transitions_model(train: TrainingSet, counts: sp.csr_matrix, config: TransitionsConfig) -> NeighboursModel:
+    """Pair counts divided by popularity on either side, the strongest of each item kept."""
     base = fit_popular(train).item_score + max(config.smoothing, 1e-6)
     weights = sp.diags(base**-config.source_power) @ counts @ sp.diags(base**-config.target_power)
     weights = keep_largest(weights.tocsr().astype(np.float32), config.neighbours)
