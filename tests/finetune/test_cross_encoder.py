@@ -106,6 +106,18 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(
     assert resumed.adapter == straight.adapter  # digest of all that was written
 
 
+def test_clicks_and_hard_negatives(base: Path, tmp_path: Path) -> None:
+    """No judgements at all: what was clicked after a query, told apart from its neighbours."""
+    shop = replace(small_shop(), judgements=None)
+    negatives = {"kind": "hard", "n": 2}
+    config = config_of(base, pairs={"sources": ["queries"]}, negatives=negatives, train={"epochs": 2})
+    outcome = train_cross_encoder(shop, config, tmp_path / "run", clock=time.perf_counter)
+    assert 0 < outcome.base["ndcg@10"] < 1
+    cross = open_cross_encoder(tmp_path / "run" / CROSS)
+    assert cross.weight == config.rerank.fallback
+    assert cross.about["metrics"]["weight"]["queries"] == 0
+
+
 def test_it_is_a_teacher_of_pseudo_labels(whole: Outcome) -> None:
     texts = ["green tea", "desk lamp", "oak chair"]
     nothing = np.zeros((3, 2), dtype=np.float32)
