@@ -25,6 +25,7 @@ class TasteConfig(BaseModel):
     ids: bool = Field(True, description="whether each item with training events has a vector of its own")
     text: int = Field(192, ge=0, description="whitened dimensions of the text vectors; 0 = not used")
     words: int = Field(256, ge=0, description="dimensions of the words and attributes of the items; 0 = not used")
+    vocabulary: int = Field(20_000, ge=0, description="words and attributes with a vector of their own; 0 = none")
     alike: bool = Field(True, description="whether likeness to the history in text and words counts by itself")
     cosine: bool = Field(True, description="whether learned vectors are compared by their angle alone")
     kinds: bool = Field(True, description="whether kinds of events and their sign are told apart")
@@ -47,6 +48,6 @@ class TasteConfig(BaseModel):
     def _fits(self) -> TasteConfig:
         if self.width % self.heads:
             raise ValueError(f"heads: must divide width {self.width}, got {self.heads}; choose another number")
-        if not (self.ids or self.text or self.words):
-            raise ValueError("ids, text, words: an item needs one of them at least, got none; switch one on")
+        if not (self.ids or self.text or self.words or self.vocabulary):
+            raise ValueError("ids, text, words, vocabulary: an item needs one at least, got none; switch one on")
         return self

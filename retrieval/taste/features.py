@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -32,10 +31,12 @@ class Features:
     Attributes:
         rows: (n_items, n_features) float32
         n_text: how many of the first columns are text
+        bag: weight of each word in each item, unit rows, (n_items, n_words) float32 CSR
     """
 
     rows: Float
     n_text: int
+    bag: sp.csr_matrix
 
 
 def item_features(train: TrainingSet, config: TasteConfig, *, rng: np.random.Generator) -> Features:
@@ -45,21 +46,28 @@ def item_features(train: TrainingSet, config: TasteConfig, *, rng: np.random.Gen
     if config.text and train.vectors is not None:
         parts.append(whiten(train.vectors, config.text))
     n_text = sum(part.shape[1] for part in parts)
-    if config.words and n_items > 2:
-        parts.append(word_features(train.items, config.words, rng=rng))
-    return Features(np.concatenate(parts, axis=1), n_text)
+    counts = sp.csr_matrix((n_items, 0), dtype=np.float32)
+    if config.words or config.vocabulary:
+        counts = weighted_words([item_words(row) for row in train.items.to_dict("records")])
+    if config.words:
+        parts.append(strongest(counts, config.words, rng=rng))
+    return Features(np.concatenate(parts, axis=1), n_text, commonest(counts, config.vocabulary))
 
 
-def word_features(items: pd.DataFrame, dim: int, *, rng: np.random.Generator) -> Float:
-    """Strongest directions of the items' TF-IDF vectors as unit rows, (n_items, at most ``dim``)."""
+def strongest(counts: sp.csr_matrix, dim: int, *, rng: np.random.Generator) -> Float:
+    """Strongest directions of ``counts`` (n, n_words) as unit rows, (n, at most ``dim``)."""
     from sklearn.decomposition import TruncatedSVD
 
-    counts = weighted_words([item_words(row) for row in items.to_dict("records")])
     most = min(dim, counts.shape[1] - 1, counts.shape[0] - 1)
     if most < 1:
-        return np.zeros((len(items), 0), dtype=np.float32)
-    found = TruncatedSVD(most, random_state=int(rng.integers(2**31))).fit_transform(counts)
-    return unit_rows(found)
+        return np.zeros((counts.shape[0], 0), dtype=np.float32)
+    return unit_rows(TruncatedSVD(most, random_state=int(rng.integers(2**31))).fit_transform(counts))
+
+
+def commonest(counts: sp.csr_matrix, most: int) -> sp.csr_matrix:
+    """The ``most`` columns that most rows have, the first of equals, (n, at most ``most``)."""
+    held = np.bincount(counts.indices, minlength=counts.shape[1])
+    return counts[:, np.sort(np.argsort(-held, kind="stable")[:most])].tocsr()
 
 
 def weighted_words(texts: list[list[str]]) -> sp.csr_matrix:

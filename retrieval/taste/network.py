@@ -17,6 +17,7 @@ from torch.nn import functional
 from ...profiling.taste_events import N_AGES, N_KINDS, Events
 from ...profiling.taste_model import TasteLayer, TasteModel
 from .config import TasteConfig
+from .features import Features
 
 _FIRST_SCALE = 12.0
 _START = 0.05
@@ -78,23 +79,26 @@ class TasteNetwork(nn.Module):
 
     Args:
         config: its options
-        features: what the catalogue says of each item, (n_items, n_features)
-        n_text: how many of the first columns are text; the others are words
+        features: what the catalogue says of each item
         seen: items that may have a vector of their own, (n_items,)
     """
 
     features: Tensor
     seen: Tensor
 
-    def __init__(
-        self, config: TasteConfig, features: NDArray[np.float32], *, n_text: int, seen: NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, config: TasteConfig, features: Features, *, seen: NDArray[np.bool_]) -> None:
         super().__init__()
-        d, (n_items, n_features) = config.width, features.shape
-        self.config, self.dropout, self._n_text = config, Dropout(config.dropout), n_text
-        self.register_buffer("features", torch.from_numpy(np.ascontiguousarray(features)), persistent=False)
+        d, (n_items, n_features) = config.width, features.rows.shape
+        self.config, self.dropout, self._n_text, self._bag = (
+            config,
+            Dropout(config.dropout),
+            features.n_text,
+            features.bag,
+        )
+        self.register_buffer("features", torch.from_numpy(np.ascontiguousarray(features.rows)), persistent=False)
         self.register_buffer("seen", torch.from_numpy(seen.astype(np.float32)), persistent=False)
         self.text = nn.Parameter(torch.randn(n_features, d) * _START)
+        self.words = nn.Parameter(torch.randn(features.bag.shape[1], d) * _START)
         self.ids = nn.Parameter(torch.randn(n_items if config.ids else 0, d) * (_START / 2))
         self.kind = nn.Parameter(torch.zeros(N_KINDS if config.kinds else 0, d))
         self.gap = nn.Parameter(torch.zeros(N_AGES if config.gaps else 0, d))
@@ -112,6 +116,11 @@ class TasteNetwork(nn.Module):
         alone."""
         chosen = slice(None) if rows is None else rows
         out = self.features[chosen] @ self.text
+        if len(self.words):
+            bag = self._bag if rows is None else self._bag[rows.numpy()]
+            word, start = (torch.from_numpy(part.astype(np.int64)) for part in (bag.indices, bag.indptr[:-1]))
+            weight = torch.from_numpy(bag.data).to(out.dtype)
+            out = out + functional.embedding_bag(word, self.words, start, mode="sum", per_sample_weights=weight)
         if len(self.ids):
             own = self.seen[chosen] if kept_ids is None else self.seen[chosen] * kept_ids
             out = out + self.ids[chosen] * own[:, None]

@@ -95,13 +95,14 @@ def new_network(log: EventLog, config: TasteConfig, features: Features, *, seed:
     seen = np.bincount(log.item[log.weight > 0], minlength=log.n_items) > 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TasteNetwork(config, features.rows, n_text=features.n_text, seen=seen)
+        return TasteNetwork(config, features, seen=seen)
 
 
 def run_digest(log: EventLog, config: TasteConfig, features: Features, *, seed: int) -> str:
     """Names a run: its options but those that only end it, its events, its items and its seed; 64 hex digits."""
     said = hashlib.sha256(f"{seed} {config.model_dump_json(exclude={'epochs', 'patience'})}".encode())
-    arrays: tuple[NDArray, ...] = (log.user_start, log.item, log.at_s, log.kind, log.weight, features.rows)
+    arrays: tuple[NDArray, ...] = (log.user_start, log.item, log.at_s, log.kind, log.weight)
+    arrays = (*arrays, features.rows, features.bag.indices, features.bag.indptr, features.bag.data)
     for array in arrays:
         said.update(np.ascontiguousarray(array).tobytes())
     return said.hexdigest()
