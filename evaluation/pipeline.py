@@ -20,7 +20,6 @@ from ..profiling.encoder import Encoder
 from ..profiling.log import EventLog, Requests
 from ..profiling.taste_model import TasteModel
 from ..retrieval.fusion import choose_weights
-from ..retrieval.histories import Ties
 from ..retrieval.recommender import (
     DEFAULT_NEWCOMER_WEIGHTS,
     DEFAULT_WEIGHTS,
@@ -33,10 +32,11 @@ from ..retrieval.recommender import (
     RecommenderConfig,
     fit_recommender,
 )
-from ..retrieval.repeats import fit_repeat
+from ..retrieval.repeats import choose_repeat
 from ..retrieval.scorer import Scorer, TrainingSet
 from ..retrieval.taste.config import TasteConfig
-from ..retrieval.transitions import fit_transitions
+from ..retrieval.transitions_choice import choose_transitions
+from .new_items import only_new
 from .rank_learning import LearnedRanker, RankLearningConfig, learn_ranker, with_ranker
 from .sampled import gather, single_ndcg
 from .splits import Split
@@ -50,6 +50,7 @@ TasteOf = Callable[[TrainingSet], TasteModel | None]
 
 _CELLS = 1e8  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
+_TRIAL_REQUESTS = 400
 
 
 class TasteprintConfig(BaseModel):
@@ -302,31 +303,17 @@ def _newcomer_weights(model: Recommender, sample: Split, *, n: int) -> dict[str,
 def choose_settings(
     train: TrainingSet, sample: Split, settings: RecommenderConfig, *, rng: np.random.Generator
 ) -> RecommenderConfig:
-    """Settings that change what a part counts: whether ties have an order, how long own purchases are remembered."""
+    """Settings that change what a part counts: what follows what, and how long own purchases are remembered.
+
+    Where goods are bought again, transitions are chosen on new items alone: another part ranks the old ones.
+    """
     small = replace(train, log=_some_users(train.log, _TRIAL_EVENTS, rng), vectors=None)
-    few = sample.sample(400, rng)
-    ties: dict[Ties, float] = {}
-    for way in ("together", "sequence"):
-        tried = settings.transitions.model_copy(update={"ties": way, "window": _window(way)})
-        ties[way] = single_ndcg(fit_transitions(small, tried), few)
-    best: Ties = "sequence" if ties["sequence"] > ties["together"] else "together"
-    memories = {}
-    for days in (15.0, 30.0, 60.0, 120.0, 240.0):
-        memories[days] = single_ndcg(
-            fit_repeat(train, settings.repeat.model_copy(update={"half_life_days": days})), few
-        )
-    half_life = max(memories, key=lambda days: memories[days])
-    return settings.model_copy(
-        update={
-            "transitions": settings.transitions.model_copy(update={"ties": best, "window": _window(best)}),
-            "repeat": settings.repeat.model_copy(update={"half_life_days": half_life}),
-        }
-    )
-
-
-def _window(ties: Ties) -> int:
-    """Steps that pairs may span: few where a step is a whole basket, or counting pairs takes too long."""
-    return 2 if ties == "together" else 10
+    few = sample.sample(_TRIAL_REQUESTS, rng)
+    fresh = few if sample.exclude_seen else only_new(sample).sample(_TRIAL_REQUESTS, rng)
+    asked = fresh if len(fresh.requests) else few
+    transitions = choose_transitions(small, lambda model: single_ndcg(model, asked), config=settings.transitions)
+    repeat = choose_repeat(train, lambda model: single_ndcg(model, few), config=settings.repeat)
+    return settings.model_copy(update={"transitions": transitions, "repeat": repeat})
 
 
 def _some_users(log: EventLog, most: int, rng: np.random.Generator) -> EventLog:

@@ -21,8 +21,10 @@ def random_taste(n_items: int, *, dim: int = 8, last: int = 20, seed: int = 5) -
         up=drawn(dim, 2 * dim), up_bias=np.zeros(2 * dim, np.float32), down=drawn(2 * dim, dim), down_bias=zeros,
         distance=drawn(last + 1, 2), age=drawn(N_AGES, 2),
     )  # fmt: skip
+    features = drawn(n_items, 4)
     return TasteModel(
-        items=drawn(n_items, dim) * np.float32(np.sqrt(n_items)), inputs=drawn(n_items, dim), kind=drawn(N_KINDS, dim),
+        items=np.hstack([drawn(n_items, dim) * np.float32(np.sqrt(n_items)), features]), kind=drawn(N_KINDS, dim),
         gap=drawn(N_AGES, dim), place=np.zeros((0, dim), np.float32), layers=(layer,), norm=ones, shift=zeros,
+        alike_distance=drawn(last + 1), alike_age=drawn(N_AGES), alike_gain=np.ones(4, np.float32), scale=0.0,
         last=last, together=False, epochs=0,
     )  # fmt: skip
