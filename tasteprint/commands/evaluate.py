@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from .progress import steps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,7 @@ def evaluate(
     names = [name.strip() for text in methods or [] for name in text.split(",") if name.strip()] or None
     tables = read_shop(shop)
     vectors_in = cache or out.absolute().parent / "cache"
-    with _progress() as tell:
+    with steps(quiet=as_json) as tell:
         if protocol == "labels":
             results = _labels(tables, names, stage, encoder, vectors_in, tell)
         else:
@@ -267,19 +267,3 @@ def _opened(name: str | None) -> Encoder | None:
     if name == NO_ENCODER:
         return None
     return open_encoder(EncoderConfig() if name is None else EncoderConfig(name=name))
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A progress bar on stderr; one line that says what is going on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        yield tell
