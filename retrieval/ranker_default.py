@@ -19,9 +19,12 @@ DEFAULT_RANKER: Mapping[str, tuple[float, float, float]] = {
 
 
 def default_ranker(names: Sequence[str], *, asked: bool) -> LinearRanker | None:
-    """The ranker that ships, of the features that are among ``names``; None for requests in words."""
-    known = tuple(name for name in names if name in DEFAULT_RANKER)
-    if asked or not known:
+    """The ranker that ships, over the features ``names``; None for requests in words, or if it knows none of them.
+
+    A feature it does not know weighs nothing.
+    """
+    if asked or not any(name in DEFAULT_RANKER for name in names):
         return None
-    mean, spread, weight = np.array([DEFAULT_RANKER[name] for name in known], dtype=np.float64).T
-    return LinearRanker(known, mean, spread, weight)
+    rows = [DEFAULT_RANKER.get(name, (0.0, 1.0, 0.0)) for name in names]
+    mean, spread, weight = np.array(rows, dtype=np.float64).T
+    return LinearRanker(tuple(names), mean, spread, weight)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,16 @@ class ItemWords:
     size_of: Mapping[str, int]
     size_unit: NDArray[np.int32]
 
+    @cached_property
+    def prefix_of(self) -> dict[str, int]:
+        """First letters -> their number in ``prefix``."""
+        return {word[:_PREFIX]: int(self.prefix[number]) for word, number in self.vocabulary.items()}
+
+    @cached_property
+    def unit_of(self) -> dict[str, int]:
+        """Unit -> its number in ``size_unit``."""
+        return {_unit(size): int(self.size_unit[number]) for size, number in self.size_of.items()}
+
 
 @dataclass(frozen=True, eq=False)
 class AskedWords:
@@ -108,6 +119,7 @@ class AskedWords:
 
     Attributes:
         word: number of each distinct word in order, -1 where the catalogue does not have it, (n,)
+        prefix: number of each word's first letters, -1 where no word of the catalogue begins so, (n,)
         idf: weight of each; an unknown word weighs like the rarest, (n,)
         number: whether it is a number, (n,)
         head: position of the head noun in ``word``
@@ -117,6 +129,7 @@ class AskedWords:
     """
 
     word: Ints
+    prefix: Ints
     idf: Float
     number: NDArray[np.bool_]
     head: int
@@ -176,15 +189,17 @@ def read_query(query: str, known: ItemWords) -> AskedWords:
     word = np.array([known.vocabulary.get(w, -1) for w in distinct], dtype=np.int64)
     rarest = float(known.idf.max(initial=1.0))
     idf = np.array([rarest if w < 0 else known.idf[w] for w in word], dtype=np.float32)
-    size = np.array([known.size_of.get(s, -1) for s in sizes(query)], dtype=np.int64)
+    asked_sizes = sizes(query)
+    size = np.array([known.size_of.get(s, -1) for s in asked_sizes], dtype=np.int64)
     head = head_noun(found)
     return AskedWords(
         word=word,
+        prefix=np.array([known.prefix_of.get(w[:_PREFIX], -1) for w in distinct], dtype=np.int64),
         idf=idf,
         number=np.array([w[0].isdigit() for w in distinct], dtype=bool),
         head=distinct.index(head) if head in distinct else max(len(distinct) - 1, 0),
         size=size,
-        size_unit=np.array([known.size_unit[s] if s >= 0 else -1 for s in size], dtype=np.int64),
+        size_unit=np.array([known.unit_of.get(_unit(s), -1) for s in asked_sizes], dtype=np.int64),
         sequence=np.array([known.vocabulary.get(w, -1) for w in found], dtype=np.int64),
     )
 
@@ -201,7 +216,7 @@ def text_values(asked: AskedWords, known: ItemWords, rows: Ints) -> Float:
     same = value[:, None] == asked.word[None, :]  # (n_title_words, n_query_words)
     times = _sums(owner, same, len(rows))
     there = times > 0
-    alike = known.prefix[value][:, None] == np.where(asked.word < 0, -1, known.prefix[asked.word])[None, :]
+    alike = known.prefix[value][:, None] == asked.prefix[None, :]
     told: dict[str, Any] = {
         "title_words": there.mean(axis=1),
         "title_idf": there @ idf / total,

@@ -17,7 +17,7 @@ from tasteprint.retrieval.rank_features import Features
 from tasteprint.retrieval.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, Recommender, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
-from tasteprint.retrieval.second_stage import SecondStage, above_the_rest, aligned, feature_groups, pool_of
+from tasteprint.retrieval.second_stage import TAKEN, SecondStage, above_the_rest, aligned, feature_groups, pool_of
 from tasteprint.retrieval.state import recommender_from_state, recommender_state
 
 ENCODER = HashEncoder(dim=24, seed=0)
@@ -144,11 +144,12 @@ def test_newcomers_keep_the_first_order(engine) -> None:
 def test_filters_and_what_is_taken(train) -> None:
     engine = make_engine(with_stage(train, hide=True), train.items, train.log, kind="flat")
     for user in list(engine.user_row)[:5]:
-        had = set(train.log.item_ids[one_user(train.log, engine.user_row[user]).item])
+        history = one_user(train.log, engine.user_row[user])
+        had = set(train.log.item_ids[history.item[np.isin(history.kind, TAKEN)]])
         answer = engine.recommend(user, now_s=now(train.log), k=20)
         assert not had & {item.item_id for item in answer.items}
     brand = str(train.items["brand"].dropna().iloc[0])
-    answer = engine.recommend(user, now_s=now(train.log), k=5, filters=Filters(brands=(brand,)))
+    answer = engine.recommend(user, now_s=now(train.log), k=5, filters=Filters(brand=brand))
     brands = train.items.set_index("item_id")["brand"]
     assert all(brands[item.item_id] == brand for item in answer.items)
 
