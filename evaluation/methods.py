@@ -28,6 +28,8 @@ from .baselines.content import ContentConfig, fit_content
 from .baselines.dense import DenseConfig, fit_dense
 from .baselines.ease import EaseConfig, fit_ease
 from .baselines.factors import AlsConfig, BprConfig, fit_als, fit_bpr
+from .baselines.neural_cf import NeuralCfConfig, fit_neural_cf
+from .baselines.sasrec import SasrecConfig, SasrecSoftmaxConfig, fit_sasrec
 from .baselines.svd import SvdConfig, fit_svd
 from .baselines.user_knn import UserKnnConfig, fit_user_knn
 from .pipeline import OneSearchConfig, TasteOnlyConfig, TasteprintConfig, fit_tasteprint
@@ -243,6 +245,29 @@ METHODS: dict[str, Method] = {
     ),
     "dense": Method(
         _dense, DenseConfig, SEARCH, "cosine of query and item vectors", needs=frozenset({"vectors", "encoder"})
+    ),
+    "neural-cf": Method(
+        _plain(fit_neural_cf),
+        NeuralCfConfig,
+        BEHAVIOUR,
+        "user and item vectors through a small network",
+        grid={"decay": _DECAY, "epochs": (10, 20, 40), "negatives": (4, 16), "dropout": (0.2, 0.5)},
+        rescored=frozenset({"decay"}),
+        random=True,
+    ),
+    "sasrec": Method(
+        fit_sasrec,
+        SasrecConfig,
+        BEHAVIOUR,
+        "causal transformer over ids, one negative, as published",
+        random=True,
+    ),
+    "sasrec-softmax": Method(
+        fit_sasrec,
+        SasrecSoftmaxConfig,
+        BEHAVIOUR,
+        "causal transformer over ids, softmax over many negatives",
+        random=True,
     ),
     "taste": Method(
         fit_tasteprint,
