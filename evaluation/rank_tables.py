@@ -32,6 +32,7 @@ def gather_ranks(
     """Candidates of every request of ``sample`` with features, gains and the first stage's scores.
 
     Features are those of the ``depth`` best; with ``learn_from`` only that many of them, and all right ones, are kept.
+    A request without a right candidate is there without candidates: no order of them is worth anything.
     """
     ideal = ideal_dcg(sample.truth, 10)
     step = max(1, int(_CELLS / (10 * max(model.space.items["meaning"].shape[0], 1))))
@@ -43,10 +44,11 @@ def gather_ranks(
         _, pool = model.candidates(requests, depth=depth, allowed=_judged(truth, sample, requests.log.n_items))
         features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
         gain = gains_of(truth, pool.request, pool.item)
-        kept = np.ones(len(pool), dtype=bool)
+        right = np.bincount(pool.request, gain, minlength=len(pool.count)) > 0
+        kept = right[pool.request]
         if learn_from is not None and learn_from < depth:
             place = features.values[:, features.names.index("fused_rank")]
-            kept = (place <= np.log(learn_from)) | (gain > 0)
+            kept &= (place <= np.log(learn_from)) | (gain > 0)
         values.append(features.values[kept])
         gains.append(gain[kept])
         counts.append(pool.take(kept).count)

@@ -21,6 +21,8 @@ Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_ENOUGH = 4000  # requests that a linear model learns from at most
+
 CUT = 10
 """Ranks that count where a number of trees is chosen."""
 
@@ -176,10 +178,12 @@ def fit_linear(
     """Weights that maximise the likelihood of the gains under a softmax over each request's candidates.
 
     Source: ListNet's top-one loss with the gains as target (Cao et al., "Learning to rank", ICML 2007, eq. 5), with
-    ``config.l2`` pulling weights to 0.
+    ``config.l2`` pulling weights to 0. A few thousand requests are enough for so few weights.
     """
     from scipy.optimize import minimize
 
+    if len(table.count) > _ENOUGH:
+        table = table.take(np.isin(np.arange(len(table.count)), rng.permutation(len(table.count))[:_ENOUGH]))
     mean, spread = _moments(table.values)
     rows = np.nan_to_num((table.values - mean) / spread)
     first = np.cumsum(table.count) - table.count
@@ -248,6 +252,8 @@ def fit_ranker(
     config = config or RankerConfig()
     if not len(table.gain) or not table.gain.any():
         raise ConfigError("table: a ranker needs at least one candidate with a gain above 0, got none")
+    table = table.take(table.count > 0)
+    held_out = None if held_out is None else held_out.take(held_out.count > 0)
     return RANKERS[config.kind](table, config, rng=rng, held_out=held_out)
 
 

@@ -1,0 +1,236 @@
+"""Learning a second stage on planted shops: it wins where something can be learned, and stays away where not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasteprint.evaluation.earlier import earlier_split
+from tasteprint.evaluation.metrics import ideal_dcg
+from tasteprint.evaluation.rank import mean, measure, rank
+from tasteprint.evaluation.rank_learning import (
+    REGIMES,
+    RankLearningConfig,
+    learn_from_table,
+    learn_ranker,
+    some_users,
+    with_ranker,
+)
+from tasteprint.evaluation.rank_tables import gains_of, gather_ranks, impression_table, joined
+from tasteprint.evaluation.search_split import search_split
+from tasteprint.evaluation.splits import leave_one_out, time_split
+from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.errors import ConfigError
+from tasteprint.profiling.schema import conform
+from tasteprint.profiling.shop import Shop
+from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.retrieval.rank_facts import fit_rank_facts
+from tasteprint.retrieval.ranker import RankerConfig
+from tasteprint.retrieval.recommender import fit_recommender
+from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.second_stage import feature_groups
+
+from .test_splits import asked, shop_of
+
+LINEAR = RankLearningConfig(rankers=("linear",), default=False, few=10, depth=30, learn_from=30)
+
+
+def planted(*, random: bool = False, n_users: int = 80) -> Shop:
+    """Every shopper walks through the catalogue item after item, or takes anything."""
+    rng = np.random.default_rng(0)
+    ids = [f"i{n:02d}" for n in range(40)]
+    rows = []
+    for user in range(n_users):
+        first = int(rng.integers(40))
+        for step in range(6):
+            item = int(rng.integers(40)) if random else (first + step) % 40
+            rows.append((f"u{user:03d}", pd.Timestamp("2024-01-01") + pd.Timedelta(days=step), ids[item]))
+    events = pd.DataFrame(rows, columns=["user_id", "at", "item_id"])
+    events = events.assign(kind="purchase", seq=range(len(events)))
+    items = conform("items", pd.DataFrame({"item_id": ids, "title": ids}))
+    return Shop("planted", items=items, events=conform("events", events), meta={})
+
+
+def training(shop: Shop, split) -> TrainingSet:
+    return TrainingSet(split.train, shop.items, None, split.until_s)
+
+
+def popular(train: TrainingSet, exclude: bool = True):
+    return fit_recommender(train, weights={"popular": 1.0}, exclude_seen=exclude)
+
+
+@pytest.mark.parametrize("regime", ["validation", "train"])
+def test_a_ranker_finds_what_follows_what(regime) -> None:
+    """The first stage knows popularity only; the item after the last one is in the pair features."""
+    shop = planted()
+    split = leave_one_out(shop, stage="valid")
+    train = training(shop, split)
+    config = LINEAR.model_copy(update={"regime": regime})
+    learned = learn_ranker(popular, train, split, config, rng=np.random.default_rng(0))
+    assert (learned.name, learned.regime) == ("linear", regime)
+    assert learned.reached["linear"] > learned.first + 0.5
+    test = leave_one_out(shop)
+    model = popular(training(shop, test))
+    both = with_ranker(model, training(shop, test), learned)
+    before, after = (mean(measure(rank(m, test), test)["ndcg@10"]) for m in (model, both))
+    assert after > before + 0.4
+    assert learned.said()["ranker_answers"] == regime in REGIMES
+
+
+def test_where_nothing_can_be_learned_nothing_is_used() -> None:
+    shop = planted(random=True)
+    split = leave_one_out(shop, stage="valid")
+    train = training(shop, split)
+    learned = learn_ranker(popular, train, split, LINEAR, rng=np.random.default_rng(0))
+    assert (learned.model, learned.name) == (None, "none")
+    model = popular(train)
+    assert with_ranker(model, train, learned) is model
+
+
+def test_too_few_answers_and_no_rankers() -> None:
+    shop = planted(n_users=12)
+    split = leave_one_out(shop, stage="valid")
+    train = training(shop, split)
+    few = LINEAR.model_copy(update={"few": 100, "default": True})
+    assert set(learn_ranker(popular, train, split, few, rng=np.random.default_rng(0)).reached) <= {"default"}
+    off = RankLearningConfig(rankers=(), default=False)
+    learned = learn_ranker(lambda _: 1 / 0, train, split, off, rng=np.random.default_rng(0))
+    assert learned.said() == {"ranker": "none", "ranker_answers": "validation"}
+
+
+def test_popularity_can_be_left_out() -> None:
+    shop = planted()
+    split = leave_one_out(shop, stage="valid")
+    config = LINEAR.model_copy(update={"popularity": False})
+    learned = learn_ranker(popular, training(shop, split), split, config, rng=np.random.default_rng(0))
+    assert learned.model is not None
+    assert not {"count", "popular", "popular_rank"} & set(learned.model.names)
+
+
+# Tables.
+
+
+def test_a_table_holds_candidates_gains_and_the_first_order() -> None:
+    shop = tiny_shop()
+    split = time_split(shop, stage="valid")
+    split = split.take(np.flatnonzero(split.requests.stop > split.requests.start))
+    train = TrainingSet(split.train, shop.items, None, split.until_s)
+    model = popular(train, exclude=False)
+    facts, groups = fit_rank_facts(train), feature_groups(asked=False)
+    n_items = train.log.n_items
+    table = gather_ranks(model, facts, split, groups=groups, depth=n_items)
+    assert (table.count == n_items).all()  # every item is a candidate, so there is always a right one
+    dense = np.zeros((len(split.requests), n_items), np.float32)
+    dense[split.truth.request(), split.truth.items] = split.truth.gain
+    np.testing.assert_array_equal(table.gain, dense.ravel())
+    np.testing.assert_allclose(table.start, model.scores(split.requests).ravel())
+    np.testing.assert_allclose(table.ideal, ideal_dcg(split.truth, 10))
+    short = gather_ranks(model, facts, split, groups=groups, depth=3)
+    right = np.argsort(-model.scores(split.requests), axis=1, kind="stable")[:, :3]
+    found = np.take_along_axis(dense, right, axis=1).any(axis=1)
+    assert short.count.tolist() == np.where(found, 3, 0).tolist()
+    assert 0 < found.sum() < len(found)
+    less = gather_ranks(model, facts, split, groups=groups, depth=n_items, learn_from=5)
+    assert less.gain.sum() == table.gain.sum()
+    assert len(less.gain) < len(table.gain)
+    both = joined(less, table)
+    assert len(both.count) == 2 * len(split.requests)
+    np.testing.assert_array_equal(both.take(np.arange(len(both.count)) < len(less.count)).values, less.values)
+    with pytest.raises(ConfigError, match="columns"):
+        joined(less, replace(table, names=("other",)))
+
+
+def test_gains_of_pairs() -> None:
+    truth = leave_one_out(shop_of(("u", "a", 0), ("u", "b", 1), ("u", "c", 2)), stage="valid").truth
+    assert gains_of(truth, np.array([0, 0]), np.array([1, 2])).tolist() == [1.0, 0.0]
+    assert gains_of(truth, np.zeros(0, int), np.zeros(0, int)).tolist() == []
+
+
+def test_users_are_on_one_side() -> None:
+    cluster = np.repeat(np.arange(20), 3)
+    decides = some_users(cluster, 0.25, np.random.default_rng(0))
+    assert decides.sum() == 15
+    assert (decides.reshape(20, 3) == decides[::3, None]).all()
+    assert some_users(np.zeros(3, int), 0.01, np.random.default_rng(0)).all()
+
+
+def test_earlier_splits_by_hand() -> None:
+    shop = shop_of(
+        ("u", "a", 0), ("u", "b", 1), ("u", "c", 2), ("u", "d", 3), ("v", "e", 0), ("v", "f", 1), ("v", "g", 2)
+    )
+    split = leave_one_out(shop, stage="valid")  # u: ab | c, v: e | f
+    train, inner = earlier_split(TrainingSet(split.train, shop.items, None, split.until_s), split)
+    assert asked(inner) == {("u", 0): ("a", "b")}  # v has one event left: nothing before it
+    assert train.log.item_ids[train.log.item].tolist() == ["a", "e"]
+    dates = {"time_split": {"valid_from": "2024-01-07", "test_from": "2024-01-09"}}
+    shop = shop_of(*[("u", "abcdefgh"[n], n) for n in range(8)], ("v", "a", 8), ("u", "h", 8.5), protocols=dates)
+    split = time_split(shop, stage="valid")
+    train, inner = earlier_split(TrainingSet(split.train, shop.items, None, split.until_s), split)
+    assert train.until_s < split.until_s
+    assert float(train.log.at_s.max()) < train.until_s
+    assert (inner.requests.now_s >= train.until_s).all()
+    assert inner.requests.log is split.train  # nothing of the validation period is in reach
+
+
+def test_impressions_make_a_table_of_what_was_shown() -> None:
+    shop = planted()
+    split = leave_one_out(shop, stage="valid")
+    train = training(shop, split)
+    requests = split.requests.take(slice(0, 2))
+    shown = (np.array([0, 0, 0, 1, 1]), np.array([3, 5, 30, 2, 39]))
+    chosen = np.array([0.0, 1.0, 0.0, 0.0, 2.0])
+    model = popular(train, exclude=False)
+    groups = feature_groups(asked=False)
+    table = impression_table(requests, shown, chosen, model, fit_rank_facts(train), groups=groups)
+    assert table.count.tolist() == [3, 2]
+    assert table.gain.tolist() == chosen.tolist()
+    assert table.ideal.tolist() == [1.0, 2.0]
+
+
+# Words.
+
+
+def test_judged_queries_teach_and_validation_decides() -> None:
+    shop, encoder = tiny_shop(), HashEncoder(dim=24, seed=0)
+    vectors = encoder.encode(shop.items["title"].tolist(), "item")
+    valid, taught = search_split(shop, stage="valid"), search_split(shop, stage="test")
+    train = TrainingSet(valid.train, shop.items, vectors, valid.until_s)
+
+    def fit(data: TrainingSet):
+        return fit_recommender(data, weights={"meaning": 1.0}, encoder=encoder)
+
+    config = LINEAR.model_copy(update={"few": 1, "margin": 0.0})
+    learned = learn_ranker(fit, train, valid, config, rng=np.random.default_rng(0), answers=taught)
+    assert learned.asked
+    assert learned.n_requests <= len(valid.requests) + len(taught.requests)
+    assert learned.reached["linear"] > learned.first  # words beside hashed vectors
+    model = with_ranker(fit(train), train, learned)
+    assert (model.second is None, model.second_search is None) == (True, False)
+    rerank = search_split(shop, mode="rerank", stage="valid")
+    assert np.isfinite(mean(measure(rank(model, rerank), rerank)["ndcg@10"]))
+
+
+@pytest.mark.slow
+def test_trees_win_too_and_are_as_many_as_were_best() -> None:
+    pytest.importorskip("lightgbm")
+    shop = planted(n_users=300)
+    split = leave_one_out(shop, stage="valid")
+    config = LINEAR.model_copy(update={"rankers": ("lambdamart",), "options": RankerConfig(trees=60, least_rows=20)})
+    learned = learn_ranker(popular, training(shop, split), split, config, rng=np.random.default_rng(0))
+    assert learned.name == "lambdamart"
+    assert learned.model is not None
+    assert 1 <= learned.model.trees <= 60  # type: ignore[attr-defined]
+
+
+def test_a_table_decides_by_the_requests_it_is_told() -> None:
+    shop = planted()
+    split = leave_one_out(shop, stage="valid")
+    train = training(shop, split)
+    groups = feature_groups(asked=False)
+    table = gather_ranks(popular(train), fit_rank_facts(train), split, groups=groups, depth=30)
+    decides = np.arange(len(table.count)) < 20
+    learned = learn_from_table(table, decides, LINEAR, rng=np.random.default_rng(0), groups=groups, asked=False)
+    assert learned.first == pytest.approx(table.ndcg(table.start)[:20].mean())
