@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Float = NDArray[np.float32]
 Pair = tuple[str, str]
 """Query and item text."""
+Rows = NDArray[np.integer]
 
 KIND = "cross_encoder"
 NETWORK = "network"
@@ -165,16 +166,10 @@ class CrossEncoder:
         return runtime
 
 
-Rows = NDArray[np.integer]
-
-
 def is_cross_encoder(folder: str | Path) -> bool:
-    """Whether a cross-encoder was published in this folder."""
-    try:
-        read_artefact(folder, kind=KIND, verify=False)
-    except ArtefactError:
-        return False
-    return True
+    """Whether a cross-encoder was published in this folder; a damaged one is one too, and refused when opened."""
+    path = Path(folder)
+    return (path / "CURRENT").is_file() and any(path.glob(f"v-*/{NETWORK}"))
 
 
 def open_cross_encoder(

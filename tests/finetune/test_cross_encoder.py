@@ -128,6 +128,16 @@ def test_it_is_a_teacher_of_pseudo_labels(whole: Outcome) -> None:
     assert found == pytest.approx(cross.scores([("tea", texts[0]), ("lamp", texts[1]), ("lamp", texts[2])]))
 
 
+def test_cached_gradients_are_those_of_the_whole_batch(base: Path, tmp_path: Path) -> None:
+    plain = config_of(base, train={"epochs": 2, "dropout": 0.0})
+    pieces = config_of(base, train={"epochs": 2, "dropout": 0.0, "cached_tokens": 64})
+    losses = []
+    for name, config in (("plain", plain), ("pieces", pieces)):
+        trained(base, tmp_path / name, config)
+        losses.append([row["loss"] for row in read_curve(tmp_path / name) if "loss" in row])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_a_run_of_other_settings_is_refused(base: Path, whole: Outcome, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="finished run"):
         trained(base, Path(whole.folder))
