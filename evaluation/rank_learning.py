@@ -8,6 +8,7 @@ each, and a ranker that does not win there is not used.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -43,8 +44,8 @@ class RankLearningConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     regime: Regime = Field("validation", description="where the answers come from, see REGIMES")
-    rankers: tuple[Literal["lambdamart", "linear"], ...] = Field(
-        ("lambdamart", "linear"), description="rankers that are tried; empty = no second stage"
+    rankers: tuple[Literal["lambdamart", "linear"], ...] | None = Field(
+        None, description="rankers that are tried; null = all that are installed, empty = none"
     )
     default: bool = Field(True, description="whether the ranker that ships is tried too")
     popularity: bool = Field(True, description="whether rankers may read how often an item was taken")
@@ -116,7 +117,7 @@ def learn_ranker(
     config = config or RankLearningConfig()
     asked = bool(split.requests.texts)
     groups = feature_groups(asked=asked, popularity=config.popularity)
-    if not config.rankers and not config.default:
+    if config.rankers == () and not config.default:
         return LearnedRanker(None, "none", groups, config.depth, asked, config.regime, 0, float("nan"), {})
     if config.regime == "train" and not asked:
         train, split = earlier_split(train, split)
@@ -164,7 +165,7 @@ def learn_from_table(
     if default is not None:
         tried["default"] = default
     enough = int((right & ~decides).sum()) >= max(config.few, 1) and bool((right & decides).any())
-    for kind in config.rankers if enough else ():
+    for kind in (installed_rankers() if config.rankers is None else config.rankers) if enough else ():
         options = config.options.model_copy(update={"kind": kind})
         tried[kind] = fit_ranker(table.take(right & ~decides), options, rng=rng, held_out=table.take(right & decides))
     each = {name: deciding.ndcg(model.scores(deciding.values)) for name, model in tried.items()}
@@ -182,6 +183,11 @@ def learn_from_table(
         first=float(first.mean()) if len(first) else float("nan"),
         reached=reached,
     )
+
+
+def installed_rankers() -> tuple[Literal["lambdamart", "linear"], ...]:
+    """Rankers that can be fitted here: trees need LightGBM."""
+    return ("lambdamart", "linear") if importlib.util.find_spec("lightgbm") else ("linear",)
 
 
 def some_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

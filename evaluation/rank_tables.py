@@ -14,6 +14,7 @@ from ..retrieval.rank_facts import RankFacts, text_rows
 from ..retrieval.rank_features import Asked, Features, rank_features
 from ..retrieval.ranker import RankTable
 from ..retrieval.recommender import Recommender
+from ..retrieval.second_stage import DEPTH
 from .metrics import Relevance, ideal_dcg, relevance
 from .splits import Split
 
@@ -32,7 +33,8 @@ def gather_ranks(
     """Candidates of every request of ``sample`` with features, gains and the first stage's scores.
 
     Features are those of the ``depth`` best; with ``learn_from`` only that many of them, and all right ones, are kept.
-    A request without a right candidate is there without candidates: no order of them is worth anything.
+    A request without a right candidate is there without candidates: no order of them is worth anything. Where only
+    judged items are ranked, they are what is kept, with features as if they stood among the best of the catalogue.
     """
     ideal = ideal_dcg(sample.truth, 10)
     step = max(1, int(_CELLS / (10 * max(model.space.items["meaning"].shape[0], 1))))
@@ -41,11 +43,12 @@ def gather_ranks(
     for first in range(0, len(sample.requests), step):
         rows = np.arange(first, min(first + step, len(sample.requests)))
         requests, truth = sample.requests.take(rows), sample.truth.take(rows)
-        _, pool = model.candidates(requests, depth=depth, allowed=_judged(truth, sample, requests.log.n_items))
+        judged = _judged(truth, requests.log.n_items) if sample.judged_only else None
+        _, pool = model.candidates(requests, depth=depth, also=judged)
         features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
         gain = gains_of(truth, pool.request, pool.item)
         right = np.bincount(pool.request, gain, minlength=len(pool.count)) > 0
-        kept = right[pool.request]
+        kept = right[pool.request] if judged is None else right[pool.request] & judged[pool.request, pool.item]
         if learn_from is not None and learn_from < depth:
             place = features.values[:, features.names.index("fused_rank")]
             kept &= (place <= np.log(learn_from)) | (gain > 0)
@@ -82,6 +85,7 @@ def impression_table(
     facts: RankFacts,
     *,
     groups: tuple[str, ...],
+    depth: int = DEPTH,
 ) -> RankTable:
     """A table of logged impressions: what was shown at each request, and the gain of what was chosen of it.
 
@@ -92,14 +96,16 @@ def impression_table(
         model: whose parts are features
         facts: fitted on events before the first impression
         groups: groups of features
+        depth: best items of the catalogue that what was shown is seen among, as in use
     """
-    allowed = np.zeros((len(requests), requests.log.n_items), dtype=bool)
-    allowed[shown] = True
+    there = np.zeros((len(requests), requests.log.n_items), dtype=bool)
+    there[shown] = True
     truth = relevance(shown[0], shown[1], len(requests), gain=np.asarray(chosen, dtype=np.float32))
-    _, pool = model.candidates(requests, depth=int(allowed.sum(axis=1).max(initial=1)), allowed=allowed)
+    _, pool = model.candidates(requests, depth=depth, also=there)
     features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
-    gain = gains_of(truth, pool.request, pool.item)
-    return RankTable(features.names, features.values, gain, pool.count, ideal_dcg(truth, 10), pool.fused)
+    seen = there[pool.request, pool.item]
+    left, gain = pool.take(seen), gains_of(truth, pool.request, pool.item)[seen]
+    return RankTable(features.names, features.values[seen], gain, left.count, ideal_dcg(truth, 10), left.fused)
 
 
 def joined(first: RankTable, second: RankTable) -> RankTable:
@@ -117,10 +123,8 @@ def joined(first: RankTable, second: RankTable) -> RankTable:
     return RankTable(first.names, **both)
 
 
-def _judged(truth: Relevance, sample: Split, n_items: int) -> NDArray[np.bool_] | None:
-    """Items that may be ranked, None where all may."""
-    if not sample.judged_only:
-        return None
-    allowed = np.zeros((len(truth), n_items), dtype=bool)
-    allowed[truth.request(), truth.items] = True
-    return allowed
+def _judged(truth: Relevance, n_items: int) -> NDArray[np.bool_]:
+    """Which items are judged, (n_requests, n_items)."""
+    judged = np.zeros((len(truth), n_items), dtype=bool)
+    judged[truth.request(), truth.items] = True
+    return judged

@@ -156,17 +156,18 @@ class Recommender:
         return self.second_search if asked else self.second
 
     def candidates(
-        self, requests: Requests, *, depth: int, allowed: NDArray[np.bool_] | None = None
+        self, requests: Requests, *, depth: int, also: NDArray[np.bool_] | None = None
     ) -> tuple[Float, Pool]:
         """Fused scores of the whole catalogue, and the best ``depth`` items of each request as a second stage's pool.
 
         Without words a request has candidates only if its shopper has a history: newcomers keep the first stage's
-        order. Items a shopper has are none where rankings leave them out, nor those that are not ``allowed``.
+        order. Items a shopper has are none where rankings leave them out; those that ``also`` (n_requests, n_items)
+        names are some.
         """
         fused, parts = self.first_stage(requests, keep=True)
         shown = fused if requests.texts else np.where((requests.stop > requests.start)[:, None], fused, -np.inf)
         hide = self.exclude_seen and not requests.texts
-        pool = pool_of(requests, shown, parts, depth=depth, allowed=allowed, hide_taken=hide)
+        pool = pool_of(requests, shown, parts, depth=depth, also=also, hide_taken=hide)
         return fused, pool
 
     def first_stage(self, requests: Requests, *, keep: bool = False) -> tuple[Float, dict[str, Float]]:

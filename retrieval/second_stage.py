@@ -90,20 +90,25 @@ def pool_of(
     parts: Mapping[str, Float],
     *,
     depth: int,
-    allowed: NDArray[np.bool_] | None = None,
+    also: NDArray[np.bool_] | None = None,
     hide_taken: bool = False,
 ) -> Pool:
     """The best ``depth`` items of each request by ``fused``, with what each part says; all (n_requests, n_items).
 
-    With ``hide_taken`` items a shopper has already are no candidates, nor are those that are not ``allowed``.
+    With ``hide_taken`` items a shopper has already are no candidates. The items that ``also`` names are, where they may
+    be shown at all.
     """
-    shown = fused if allowed is None else np.where(allowed, fused, np.float32(-np.inf))
+    shown = fused
     if hide_taken:
         request, event = requests.events()
         had = np.isin(requests.log.kind[event], TAKEN)
         shown = np.array(shown)
         shown[request[had], requests.log.item[event[had]]] = -np.inf
     request, item = best_items(shown, depth)
+    if also is not None:
+        chosen = also & np.isfinite(shown)
+        chosen[request, item] = True
+        request, item = np.nonzero(chosen)
     return make_pool(request, item, n_requests=len(requests), parts=parts, fused=fused)
 
 

@@ -14,6 +14,7 @@ from tasteprint.evaluation.rank import mean, measure, rank
 from tasteprint.evaluation.rank_learning import (
     REGIMES,
     RankLearningConfig,
+    installed_rankers,
     learn_from_table,
     learn_ranker,
     some_users,
@@ -101,6 +102,11 @@ def test_too_few_answers_and_no_rankers() -> None:
     assert learned.said() == {"ranker": "none", "ranker_answers": "validation"}
 
 
+def test_trees_are_tried_only_where_they_can_grow(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert installed_rankers() == ("linear",)
+
+
 def test_popularity_can_be_left_out() -> None:
     shop = planted()
     split = leave_one_out(shop, stage="valid")
@@ -184,7 +190,7 @@ def test_impressions_make_a_table_of_what_was_shown() -> None:
     chosen = np.array([0.0, 1.0, 0.0, 0.0, 2.0])
     model = popular(train, exclude=False)
     groups = feature_groups(asked=False)
-    table = impression_table(requests, shown, chosen, model, fit_rank_facts(train), groups=groups)
+    table = impression_table(requests, shown, chosen, model, fit_rank_facts(train), groups=groups, depth=2)
     assert table.count.tolist() == [3, 2]
     assert table.gain.tolist() == chosen.tolist()
     assert table.ideal.tolist() == [1.0, 2.0]
@@ -210,6 +216,8 @@ def test_judged_queries_teach_and_validation_decides() -> None:
     model = with_ranker(fit(train), train, learned)
     assert (model.second is None, model.second_search is None) == (True, False)
     rerank = search_split(shop, mode="rerank", stage="valid")
+    table = gather_ranks(fit(train), fit_rank_facts(train, words=True), rerank, groups=learned.groups, depth=5)
+    assert set(table.count.tolist()) <= {0, *np.diff(rerank.truth.indptr).tolist()}  # judged items, wherever they stand
     assert np.isfinite(mean(measure(rank(model, rerank), rerank)["ndcg@10"]))
 
 

@@ -182,10 +182,13 @@ def test_batches_do_not_matter(engine) -> None:
 def test_candidates_come_first_and_keep_their_distances() -> None:
     fused = np.array([[5.0, 1.0, 2.0, 7.0]], dtype=np.float32)
     nobody = Requests(*empty_log(), np.zeros(1))
-    pool = pool_of(nobody, fused, {"part": fused}, depth=2, allowed=np.array([[True, True, True, False]]))
-    assert pool.item.tolist() == [0, 2]
-    assert pool.parts["part"].tolist() == [5.0, 2.0]
-    assert above_the_rest(fused, pool, np.array([0.25, 3.0])).tolist() == [[8.0, 1.0, 10.75, 7.0]]
+    also = np.array([[False, True, False, False]])
+    pool = pool_of(nobody, fused, {"part": fused}, depth=1, also=also)
+    assert pool.item.tolist() == [1, 3]
+    assert pool.parts["part"].tolist() == [1.0, 7.0]
+    assert above_the_rest(fused, pool, np.array([3.0, 0.25])).tolist() == [[5.0, 8.75, 2.0, 6.0]]
+    hidden = np.where(also, -np.inf, fused).astype(np.float32)
+    assert pool_of(nobody, hidden, {}, depth=2, also=also).item.tolist() == [0, 3]
 
 
 def empty_log():
