@@ -17,7 +17,7 @@ from ..retrieval.fusion import Candidates
 from ..retrieval.gate import FACTS, GROUPS, Gate, facts, gate_scales
 from .significance import Paired, clustered_t
 
-SLOPES: tuple[float, ...] = (-0.6, -0.3, -0.15, 0.0, 0.15, 0.3, 0.6)
+SLOPES: tuple[float, ...] = (-0.5, -0.2, 0.2, 0.5)
 LEAST_REQUESTS = 200
 """Requests with a history below which nothing is tried."""
 LEAST_GAIN = 1e-4
@@ -63,68 +63,66 @@ def choose_gate(
     shoppers = np.unique(cluster)
     first = np.isin(cluster, shoppers[rng.random(len(shoppers)) < 0.5])
     start = Gate({}, centre, spread)
-    tried = _climb(_some(sample, first), weights, _taken(found, first), known[first], start)
+    halves = [_Sums.of(_some(sample, rows), weights) for rows in (first, ~first)]
+    tried = _climb(halves[0], _taken(found, first), known[first], start)
     if not tried.slopes:
         return nothing
-    other = _some(sample, ~first)
-    fixed = _each(other, _fused(other, weights, {}))
-    moved = _each(other, _fused(other, weights, tried.factors_of(_taken(found, ~first), known=known[~first])))
-    test = clustered_t(moved - fixed, cluster[~first])
+    moved = halves[1].ndcg(tried.factors_of(_taken(found, ~first), known=known[~first]))
+    test = clustered_t(moved - halves[1].ndcg({}), cluster[~first])
     if not test.low > 0:
         return ChosenGate(None, test)
-    return ChosenGate(_climb(sample, weights, found, known, start), test)
+    return ChosenGate(_climb(_Sums.of(sample, weights), found, known, start), test)
 
 
-def _climb(
-    sample: Candidates,
-    weights: Mapping[str, float],
-    found: Mapping[str, NDArray[np.float64]],
-    known: NDArray[np.bool_],
-    gate: Gate,
-) -> Gate:
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Weighted parts summed within each group that a gate moves, each (n_requests, n_candidates), and all the rest."""
+
+    groups: Mapping[str, NDArray[np.float32]]
+    rest: NDArray[np.float32]
+    sample: Candidates
+
+    @staticmethod
+    def of(sample: Candidates, weights: Mapping[str, float]) -> _Sums:
+        rest = np.where(sample.allowed, np.float32(0), np.float32(-np.inf))
+        groups: dict[str, NDArray[np.float32]] = {}
+        group_of = {part: group for group, parts in GROUPS.items() for part in parts}
+        for place, part in enumerate(sample.parts):
+            if weight := weights.get(part, 0.0):
+                share = np.float32(weight) * sample.values[place]
+                if part in group_of:
+                    groups[group_of[part]] = groups.get(group_of[part], np.float32(0)) + share
+                else:
+                    rest = rest + share
+        return _Sums(groups, rest, sample)
+
+    def ndcg(self, factors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """NDCG@10 of each request under its own weights, (n_requests,); ``factors`` by part, as a gate gives them."""
+        total = self.rest
+        for group, share in self.groups.items():
+            factor = factors.get(GROUPS[group][0])
+            total = total + (share if factor is None else share * factor[:, None])
+        k = min(10, total.shape[1])
+        top = np.argpartition(-total, k - 1, axis=1)[:, :k]
+        top = np.take_along_axis(top, np.argsort(-np.take_along_axis(total, top, 1), axis=1, kind="stable"), 1)
+        gain = np.where(
+            np.take_along_axis(self.sample.allowed, top, 1), np.take_along_axis(self.sample.gain, top, 1), 0
+        )
+        dcg = (gain / np.log2(np.arange(2, k + 2))).sum(axis=1)
+        return np.asarray(dcg / np.maximum(self.sample.ideal, 1e-12), dtype=np.float64)
+
+
+def _climb(sums: _Sums, found: Mapping[str, NDArray[np.float64]], known: NDArray[np.bool_], gate: Gate) -> Gate:
     """Slopes one after the other, each at its best of `SLOPES`; those that add nothing stay out."""
-    best = float(_each(sample, _fused(sample, weights, {})).mean())
-    for group in GROUPS:
-        if not any(weights.get(part) for part in GROUPS[group] if part in sample.parts):
-            continue
+    best = float(sums.ndcg({}).mean())
+    for group in sums.groups:
         for fact in FACTS:
             for slope in SLOPES:
-                tried = _with_slope(gate, group, fact, slope)
-                factors = tried.factors_of(found, known=known)
-                reached = float(_each(sample, _fused(sample, weights, factors)).mean())
+                tried = replace(gate, slopes={**gate.slopes, group: {**gate.slopes.get(group, {}), fact: slope}})
+                reached = float(sums.ndcg(tried.factors_of(found, known=known)).mean())
                 if reached > best + LEAST_GAIN:
                     gate, best = tried, reached
     return gate
-
-
-def _with_slope(gate: Gate, group: str, fact: str, slope: float) -> Gate:
-    by_fact = {**gate.slopes.get(group, {}), fact: slope}
-    kept = {name: value for name, value in by_fact.items() if value}
-    others = {name: values for name, values in gate.slopes.items() if name != group}
-    return replace(gate, slopes=others | ({group: kept} if kept else {}))
-
-
-def _fused(
-    sample: Candidates, weights: Mapping[str, float], factors: Mapping[str, NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """The weighted sum of the parts, each request with its own weights, (n_requests, n_candidates)."""
-    total = np.zeros_like(sample.gain)
-    for place, part in enumerate(sample.parts):
-        if weight := weights.get(part, 0.0):
-            scale = np.float32(weight) * factors.get(part, np.ones(len(total), dtype=np.float32))
-            total += sample.values[place] * scale[:, None]
-    return total
-
-
-def _each(sample: Candidates, fused: NDArray[np.float32]) -> NDArray[np.float64]:
-    """NDCG@10 of each request, (n_requests,)."""
-    shown = np.where(sample.allowed, fused, -np.inf)
-    k = min(10, shown.shape[1])
-    top = np.argpartition(-shown, k - 1, axis=1)[:, :k]
-    top = np.take_along_axis(top, np.argsort(-np.take_along_axis(shown, top, 1), axis=1, kind="stable"), 1)
-    gain = np.where(np.take_along_axis(sample.allowed, top, 1), np.take_along_axis(sample.gain, top, 1), 0.0)
-    dcg = (gain / np.log2(np.arange(2, k + 2))).sum(axis=1)
-    return np.asarray(dcg / np.maximum(sample.ideal, 1e-12), dtype=np.float64)
 
 
 def _some(sample: Candidates, rows: NDArray[np.bool_]) -> Candidates:
