@@ -37,16 +37,21 @@ class Trainer:
         self._best = {name: weight.clone() for name, weight in self._average.items()}
         self._steps = 0
 
-    def epoch(self, number: int, tell: Callable[[int, int], None]) -> None:
-        """One pass over the training events; ``number`` counts from 1."""
+    def epoch(self, number: int, horizon: int, tell: Callable[[int, int], None]) -> None:
+        """One pass over the training events; ``number`` counts from 1 to ``horizon``, by when the step size is 0."""
         rng = np.random.default_rng([self._seed, number])
         noise = np.random.Generator(np.random.SFC64([self._seed, number]))
         batches = epoch_batches(self._log, self._network.config, rng)
         self._network.dropout.use(noise)
         for done, batch in enumerate(batches):
+            self._optimiser.param_groups[0]["lr"] = self._rate((number - 1 + done / len(batches)) / max(horizon, 1))
             self._step(batch, rng)
             tell(done + 1, len(batches))
         self._network.dropout.use(None)
+
+    def _rate(self, progress: float) -> float:
+        """Step size after this share of the training: it falls in a straight line."""
+        return self._network.config.learning_rate * max(0.0, 1.0 - progress)
 
     def _step(self, batch: TasteBatch, rng: np.random.Generator) -> None:
         """One optimiser step and its trace in the averaged weights."""

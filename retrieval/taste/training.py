@@ -51,8 +51,9 @@ def fit_taste(
         rng: gives the run its seed
         objective: worth of a model, more is better, such as NDCG@10 on validation requests. With it training stops
             when ``config.patience`` epochs bring nothing better, and the best model is returned; its ``epochs`` says
-            how long to train on more data. None = ``config.epochs`` epochs
-        minutes: no epoch begins after so much training time, all parts of a resumed run together; None = no limit
+            how long to train on more data. None = ``config.epochs`` epochs, by the end of which the step size is 0
+        minutes: training time, all parts of a resumed run together; after each epoch as many are planned as there is
+            time for at that pace, the first is always made. None = no limit
         clock: gives seconds; needed with ``minutes``
         folder: keeps a checkpoint after each epoch; a run that finds its own there goes on from it
         progress: told what is done: what, how much of it, and of how much
@@ -72,21 +73,23 @@ def fit_taste(
     trainer = Trainer(network, train.log, seed=seed)
     digest = run_digest(train.log, config, features, seed=seed)
     values: tuple[float, ...] = ()
-    seconds = 0.0
+    seconds, horizon = 0.0, config.epochs
     file = None if folder is None else folder / _FILE
     if file is not None and file.is_file():
         found = read_checkpoint(file, digest)
-        values, seconds = found.values, found.seconds
+        values, seconds, horizon = found.values, found.seconds, found.horizon
         trainer.load(found.tensors)
-    while not _ended(values, config, minutes=minutes, seconds=seconds):
+    while not _ended(values, config.patience, horizon):
         began, number = now(), len(values) + 1
-        trainer.epoch(number, partial(tell, f"taste: epoch {number}"))
+        trainer.epoch(number, horizon, partial(tell, f"taste: epoch {number}"))
         reached = math.nan if objective is None else objective(trainer.model(number))
         if objective is None or reached > max(values, default=-math.inf):
             trainer.keep()
         values, seconds = (*values, reached), seconds + now() - began
+        if minutes is not None:
+            horizon = _affordable(config.epochs, number, seconds=seconds, limit=60.0 * minutes)
         if file is not None:
-            write_checkpoint(file, Checkpoint(digest, trainer.state(), values, seconds))
+            write_checkpoint(file, Checkpoint(digest, trainer.state(), values, seconds, horizon))
     return trainer.best(_best_epoch(values))
 
 
@@ -99,8 +102,8 @@ def new_network(log: EventLog, config: TasteConfig, features: Features, *, seed:
 
 
 def run_digest(log: EventLog, config: TasteConfig, features: Features, *, seed: int) -> str:
-    """Names a run: its options but those that only end it, its events, its items and its seed; 64 hex digits."""
-    said = hashlib.sha256(f"{seed} {config.model_dump_json(exclude={'epochs', 'patience'})}".encode())
+    """Names a run: its options but its patience, its events, its items and its seed; 64 hex digits."""
+    said = hashlib.sha256(f"{seed} {config.model_dump_json(exclude={'patience'})}".encode())
     arrays: tuple[NDArray, ...] = (log.user_start, log.item, log.at_s, log.kind, log.weight)
     arrays = (*arrays, features.rows, features.bag.indices, features.bag.indptr, features.bag.data)
     for array in arrays:
@@ -108,11 +111,14 @@ def run_digest(log: EventLog, config: TasteConfig, features: Features, *, seed: 
     return said.hexdigest()
 
 
-def _ended(values: tuple[float, ...], config: TasteConfig, *, minutes: float | None, seconds: float) -> bool:
+def _ended(values: tuple[float, ...], patience: int, horizon: int) -> bool:
     """Whether no further epoch is to be made."""
-    if len(values) >= config.epochs or (minutes is not None and seconds >= 60.0 * minutes):
-        return True
-    return len(values) - _best_epoch(values) >= config.patience
+    return len(values) >= horizon or len(values) - _best_epoch(values) >= patience
+
+
+def _affordable(epochs: int, done: int, *, seconds: float, limit: float) -> int:
+    """How many epochs there will be: all, or those that ``limit`` seconds have room for at the pace so far."""
+    return min(epochs, max(done, int(limit * done / max(seconds, 1e-9))))
 
 
 def _best_epoch(values: tuple[float, ...]) -> int:
