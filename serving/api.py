@@ -128,17 +128,20 @@ def create_app(service: Service, config: ServeConfig, *, keys: Mapping[str, ApiK
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=config.body_timeout_s,
     )
-    app.openapi = _with_problems(app)  # type: ignore[method-assign]
+    app.openapi = _documenting(app, config)  # type: ignore[method-assign]
     return app
 
 
 def _needs(desk: Desk, scope: Scope) -> Any:
-    """A dependency that lets in only callers with a scope."""
+    """A dependency that lets in only callers with a scope; where no keys are asked for, the document asks for none."""
+
+    async def anybody(request: Request) -> None:
+        desk.admit(request, None, scope)
 
     async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         desk.admit(request, given, scope)
 
-    return Depends(check)
+    return Depends(anybody if desk.keys is None else check)
 
 
 def _documented(model: type, *also: int) -> dict[int | str, dict[str, Any]]:
@@ -209,7 +212,7 @@ def _profiles(desk: Desk) -> APIRouter:
         return done
 
     @router.get(
-        "/profiles/{user:path}/export",
+        "/profiles/{user}/export",
         summary="Everything kept of a shopper",
         responses=_documented(shapes.ExportAnswer, 404),
         dependencies=[_needs(desk, "admin")],
@@ -219,7 +222,7 @@ def _profiles(desk: Desk) -> APIRouter:
         return await desk.run(service.export, user)
 
     @router.get(
-        "/profiles/{user:path}",
+        "/profiles/{user}",
         summary="Who a shopper is",
         responses=_documented(shapes.ProfileAnswer, 404),
         dependencies=[_needs(desk, "read")],
@@ -229,7 +232,7 @@ def _profiles(desk: Desk) -> APIRouter:
         return await desk.run(service.profile, user)
 
     @router.delete(
-        "/profiles/{user:path}",
+        "/profiles/{user}",
         summary="Forget a shopper",
         responses=_documented(shapes.ForgetAnswer),
         dependencies=[_needs(desk, "admin")],
@@ -290,13 +293,18 @@ def _within(config: ServeConfig, *, k: int = 1, query: str | None = None) -> Non
         raise Problem(422, f"body.query: at most {config.max_query} characters, got {len(query)}")
 
 
-def _with_problems(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """The OpenAPI document with the shape of problems in it, made once."""
+def _documenting(app: FastAPI, config: ServeConfig) -> Callable[[], dict[str, Any]]:
+    """The OpenAPI document with the shape of problems and this service's own bounds in it, made once."""
     made = app.openapi
+    bounds = {"k": {"maximum": config.max_k}, "query": {"maxLength": config.max_query}}
+    bounds["events"] = {"maxItems": config.max_events}
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             known = made()["components"]["schemas"]
+            for name in (name for name in known if name.endswith("Request")):
+                for field, said in known[name]["properties"].items():
+                    (said["anyOf"][0] if "anyOf" in said else said).update(bounds.get(field, {}))
             problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
             known |= problem.pop("$defs")
             known["ProblemDocument"] = problem

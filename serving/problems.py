@@ -6,6 +6,7 @@ Details name what was wrong with a request, never what a shopper typed. What is 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -163,7 +164,19 @@ async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
         404: "There is nothing at this path; the paths are at /openapi.json.",
         405: "This path takes other methods; they are at /openapi.json.",
     }.get(error.status_code, str(error.detail))
-    return respond(request, error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "")
+    return respond(request, error.status_code, detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Methods that the request's path takes, as the OpenAPI document says."""
+    found: set[str] = set()
+    for path, methods in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path):
+            found |= {method.upper() for method in methods}
+    return sorted(found)
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ..profiling.schema import EVENT_KINDS
 from ..retrieval.filters import Filters
@@ -26,12 +26,27 @@ def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+def _whole(value: object) -> object:
+    """6.0 is a whole number in JSON as much as 6 is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _written(value: object) -> object:
+    """A time is text; a bare number has no unit."""
+    if not isinstance(value, str) or "-" not in value[1:]:
+        raise ValueError("times must be ISO 8601 text, such as 2026-05-01T12:00:00Z")
+    return value
+
+
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Words = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=100)]
-Time = Annotated[datetime, AfterValidator(_utc)]
-Number = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-Weights = Annotated[dict[Name, Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]], Field(max_length=50)]
+Time = Annotated[datetime, BeforeValidator(_written), AfterValidator(_utc)]
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[Real, Field(ge=-1e9, le=1e9)]
+Weights = Annotated[dict[Name, Annotated[Real, Field(ge=-1e6, le=1e6)]], Field(max_length=50)]
 
 
 class _Request(BaseModel):
@@ -45,10 +60,10 @@ class FiltersShape(_Request):
 
     category: Name | None = Field(default=None, description="a category path or a beginning of one")
     brand: Name | None = Field(default=None, description="exact brand, case ignored")
-    price_min: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
-    price_max: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
-    in_stock: bool = Field(default=False, description="only items that are not sold out")
-    exclude_bought: bool | None = Field(default=None, description="leave out what was bought; unset: as the shop does")
+    price_min: Real | None = Field(default=None, ge=0, le=1e12)
+    price_max: Real | None = Field(default=None, ge=0, le=1e12)
+    in_stock: Flag = Field(default=False, description="only items that are not sold out")
+    exclude_bought: Flag | None = Field(default=None, description="leave out what was bought; unset: as the shop does")
     exclude: list[Id] = Field(default=[], max_length=1000, description="item ids to leave out")
 
 
@@ -59,7 +74,7 @@ class ContextShape(_Request):
     scene: Name | None = Field(default=None, description="where in the shop, such as search or mail")
     device: Name | None = None
     place: Name | None = Field(default=None, description="store or country")
-    utc_offset_s: float | None = Field(default=None, ge=-86_400, le=86_400, description="shopper's clock minus UTC")
+    utc_offset_s: Real | None = Field(default=None, ge=-86_400, le=86_400, description="shopper's clock minus UTC")
 
 
 class _Asking(_Request):
@@ -70,7 +85,7 @@ class _Asking(_Request):
         default=None,
         description='weights of parts or blocks instead of the learned ones: {"meaning": 1} is plain search',
     )
-    specificity: float | None = Field(default=None, ge=0, le=1, description="instead of what is read from the query")
+    specificity: Real | None = Field(default=None, ge=0, le=1, description="instead of what is read from the query")
     attributes: dict[Name, Name] | None = Field(
         default=None, max_length=50, description="known attributes instead of the stored ones"
     )
@@ -87,10 +102,10 @@ class _Asking(_Request):
 class _Listing(_Asking):
     """What search and recommend share."""
 
-    k: int = Field(default=10, ge=1, le=1000, description="items wanted")
+    k: Whole = Field(default=10, ge=1, le=1000, description="items wanted")
     filters: FiltersShape = FiltersShape()
-    diversity: float = Field(default=0.0, ge=0, le=1, description="0 = by score alone")
-    explain: bool = Field(default=True, description="whether reasons are wanted")
+    diversity: Real = Field(default=0.0, ge=0, le=1, description="0 = by score alone")
+    explain: Flag = Field(default=True, description="whether reasons are wanted")
 
     def _listed(self) -> dict[str, Any]:
         """These options as `Ask` names them."""
@@ -152,12 +167,20 @@ class SimilarRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"item_id": "1025123", "k": 5}]})
     item_id: Id
-    k: int = Field(default=10, ge=1, le=1000)
+    k: Whole = Field(default=10, ge=1, le=1000)
 
 
 class EventShape(_Request):
     """Something a shopper did."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"kind": {"const": "search"}}},
+                {"properties": {"item_id": {"type": "string"}}, "required": ["item_id"]},
+            ]
+        }
+    )
     user_id: Id
     kind: Literal["impression", "click", "view", "search", "cart", "purchase", "review", "own"]
     item_id: Id | None = Field(default=None, description="needed for every kind but search")
@@ -167,18 +190,18 @@ class EventShape(_Request):
         description="idempotency key: an event of the same shopper and key is stored once, the first wins; "
         "unset: made of what the event says",
     )
-    seq: int = Field(default=0, ge=0, le=2**53 - 1, description="order among events of one time")
+    seq: Whole = Field(default=0, ge=0, le=2**53 - 1, description="order among events of one time")
     query: Words | None = None
     text: Words | None = Field(default=None, description="review text")
-    rating: float | None = Field(default=None, ge=0, le=5, allow_inf_nan=False)
+    rating: Real | None = Field(default=None, ge=0, le=5)
     quantity: Number | None = Field(default=None, description="negative is a return")
     price: Number | None = Field(default=None, description="paid for the line")
     session_id: Id | None = None
-    position: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    position: Whole | None = Field(default=None, ge=0, le=2**31 - 1)
     scene: Name | None = None
     device: Name | None = None
     place: Name | None = None
-    dwell_s: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
+    dwell_s: Real | None = Field(default=None, ge=0, le=1e9)
 
     @model_validator(mode="after")
     def _of_an_item(self) -> EventShape:
