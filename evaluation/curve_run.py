@@ -6,8 +6,9 @@ where the shop knows none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,8 @@ def run_curves(
     encoder: Encoder | None = None,
     vectors: NDArray[np.float32] | None = None,
     seed: int = 0,
+    clock: Callable[[], float] | None = None,
+    models: Path | None = None,
     progress: Progress | None = None,
 ) -> Curves:
     """Fit once, measure every curve.
@@ -64,6 +67,8 @@ def run_curves(
         encoder: makes query vectors
         vectors: item vectors, (n_items, d)
         seed: of the draw and of every fit
+        clock: gives seconds, for methods that train within a budget
+        models: folder for checkpoints of long trainings
         progress: told what is going on
 
     Raises:
@@ -71,21 +76,15 @@ def run_curves(
         ShopError: the shop cannot be split so.
     """
     options, tell = options or Options(), progress or (lambda *_: None)
-    clock = bool(shop.meta.get("absolute_time", True))
-    protocol = protocol or ("time_split" if clock else "leave_one_out")
+    clocks_agree = bool(shop.meta.get("absolute_time", True))
+    protocol = protocol or ("time_split" if clocks_agree else "leave_one_out")
     wanted = tuple(dict.fromkeys(methods))
-    named = chosen_methods([name for name in wanted if name != SEGMENTS] or None, protocol)
-    for kind in kinds or ():
-        if kind not in CURVES:
-            raise ConfigError(f"kinds: must be among {', '.join(CURVES)}, got {kind!r}")
-    for name in named:
-        if METHODS[name].needs & {"vectors", "encoder"} and (vectors is None or encoder is None):
-            raise ConfigError(f"methods: {name} needs an encoder; name one (--encoder)")
+    _check(wanted, kinds, protocol, able=vectors is not None and encoder is not None)
     tell("splitting", 0, 1)
     split = make_split(shop, protocol, options)
 
     def training(of: Split) -> TrainingSet:
-        return TrainingSet(of.train, shop.table("items"), vectors, of.until_s, clock, shop.users)
+        return TrainingSet(of.train, shop.table("items"), vectors, of.until_s, clocks_agree, shop.users)
 
     def validation() -> tuple[TrainingSet, Split] | None:
         try:
@@ -97,18 +96,35 @@ def run_curves(
     scorers: dict[str, Scorer] = {}
     for name in wanted:
         tell(f"{name}: fitting", 0, 1)
-        if name == SEGMENTS:
-            found = fit_alike(training(split), fit_popular(training(split)))
-            if isinstance(found, AlikeModel):
-                scorers[name] = found
-            continue
-        resources = Resources(np.random.default_rng(seed), encoder, validation)
-        scorers[name] = METHODS[name].fit(training(split), METHODS[name].config(), resources)
+        resources = Resources(
+            np.random.default_rng(seed), encoder, validation, clock=clock, models=models, tell=progress
+        )
+        fitted = _fitted(name, training(split), resources)
+        scorers |= {} if fitted is None else {name: fitted}
     asked = replace(split, slices={}, target_slices={})
     if options.sample is not None:
         asked = asked.sample(options.sample, np.random.default_rng(seed))
     points = measure_curves(asked, scorers, kinds, metric=metric, against=against, progress=tell)
     return Curves(shop.name, protocol, metric, tuple(points), _notes(split, asked, wanted, scorers, against))
+
+
+def _check(methods: Sequence[str], kinds: Sequence[str] | None, protocol: str, *, able: bool) -> None:
+    """Everything that can be wrong with names, before anything takes long."""
+    for kind in kinds or ():
+        if kind not in CURVES:
+            raise ConfigError(f"kinds: must be among {', '.join(CURVES)}, got {kind!r}")
+    named = [name for name in methods if name != SEGMENTS]
+    for name in chosen_methods(named, protocol) if named else ():
+        if METHODS[name].needs & {"vectors", "encoder"} and not able:
+            raise ConfigError(f"methods: {name} needs an encoder; name one (--encoder)")
+
+
+def _fitted(name: str, train: TrainingSet, resources: Resources) -> Scorer | None:
+    """A method fitted at its reference settings; None for segments where nothing is known of shoppers."""
+    if name == SEGMENTS:
+        found = fit_alike(train, fit_popular(train))
+        return found if isinstance(found, AlikeModel) else None
+    return METHODS[name].fit(train, METHODS[name].config(), resources)
 
 
 def _notes(

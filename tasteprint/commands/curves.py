@@ -71,6 +71,8 @@ def curves(
 
       tasteprint curves shops/beauty -m popular,item-knn,tasteprint --split valid --out results/look
     """
+    import time
+
     from ..evaluation.curve_run import run_curves
     from ..evaluation.harness import Options
     from ..profiling.errors import ConfigError
@@ -100,6 +102,8 @@ def curves(
             encoder=opened,
             vectors=vectors,
             seed=seed,
+            clock=time.perf_counter,
+            models=vectors_in / "models",
             progress=tell,
         )
     said = _written(found, out)

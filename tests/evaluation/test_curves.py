@@ -30,6 +30,7 @@ from tasteprint.retrieval.scorer import TrainingSet
 SHOP = tiny_shop()
 SPLIT = make_split(SHOP, "time_split", Options())
 TRAIN = TrainingSet(SPLIT.train, SHOP.items, None, SPLIT.until_s)
+DEFAULT = ("popular", "segments", "own-most-bought", "transitions", "tasteprint")
 SCORERS = {"popular": fit_popular(TRAIN), "own": fit_own_most_bought(TRAIN)}
 
 
@@ -156,7 +157,10 @@ def test_tables_and_plots(few: None) -> None:
     assert plot.count("<circle") == sum(p.curve == "history" for p in points)
 
 
-def test_command_writes_every_form(tmp_path) -> None:
+@pytest.mark.parametrize(
+    "methods", [("popular", "content"), pytest.param((*DEFAULT,), marks=pytest.mark.slow)], ids=["few", "default"]
+)
+def test_command_writes_every_form(methods, tmp_path) -> None:
     import typer
 
     from tasteprint.commands.curves import curves as command
@@ -165,13 +169,14 @@ def test_command_writes_every_form(tmp_path) -> None:
     app.command()(command)
     write_shop(SHOP, tmp_path / "shop")
     options = ["--out", str(tmp_path / "out"), "--encoder", f"hash:{HashEncoder(dim=16).dim}", "--kinds", "history"]
+    options += [] if methods == DEFAULT else ["--methods", ",".join(methods)]
     found = CliRunner().invoke(app, [str(tmp_path / "shop"), *options, "--json"])
     assert found.exit_code == 0, found.output
     said = json.loads((tmp_path / "out" / "curves.json").read_text())
     assert said["protocol"] == "time_split"
     frame = pd.read_csv(tmp_path / "out" / "curves.csv", dtype={"at": str})
     assert frame["value"].tolist() == pytest.approx([p["value"] for p in said["points"]])
-    assert set(frame["method"]) == {"popular", "segments", "own-most-bought", "transitions", "tasteprint"}
+    assert set(frame["method"]) == set(methods)
     page = (tmp_path / "out" / "curves.html").read_text()
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
