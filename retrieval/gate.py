@@ -59,7 +59,7 @@ class Gate:
 
     def factors_of(self, found: Mapping[str, Float], *, known: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:
         """`factors` from facts that are there already, (n_requests,) each; ``known`` shoppers have a history."""
-        out = {}
+        out: dict[str, NDArray[np.float32]] = {}
         for group, by_fact in self.slopes.items():
             moved = np.zeros(len(known))
             for fact, slope in by_fact.items():
