@@ -26,7 +26,7 @@ from .new_items import only_new
 from .rank import SLICE_KEYS, catalogue_means, mean, measure, rank, slice_means
 from .ranking import TopK
 from .results import Results, Run
-from .search_split import search_split
+from .search_split import judged_to_learn, search_split
 from .significance import compare
 from .slices import SLICE_MEANINGS
 from .splits import FitOn, Split, Stage, Window, leave_one_out, time_split
@@ -170,7 +170,15 @@ class _Bench:
         return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s, clock, self.shop.users)
 
     def resources(self, rng: np.random.Generator) -> Resources:
-        return Resources(rng, self.encoder, self.validation, clock=self.clock, models=self.models, tell=self.tell)
+        return Resources(
+            rng,
+            self.encoder,
+            self.validation,
+            answers=lambda split: judged_to_learn(self.shop, split),
+            clock=self.clock,
+            models=self.models,
+            tell=self.tell,
+        )
 
     def validation(self) -> tuple[TrainingSet, Split] | None:
         """The validation split with a training set that ends before it; None where the shop has no such split."""

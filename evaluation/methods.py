@@ -48,7 +48,8 @@ class Resources:
         encoder: makes query vectors, or None
         validation: gives the split of the validation stage and a training set cut before it, None where there is
             none; for methods that choose weights themselves. Called at most once a fit: making it takes seconds
-        clock: gives seconds, for methods that train within a budget
+        answers: gives the judged training queries that go with a validation split, None where there are none
+        clock: gives seconds, for methods that train within a budget; without one they train until validation is content
         models: folder for checkpoints of long trainings, None = they are not kept
         tell: told what is going on
     """
@@ -56,6 +57,7 @@ class Resources:
     rng: np.random.Generator
     encoder: Encoder | None = None
     validation: Callable[[], tuple[TrainingSet, Split] | None] | None = None
+    answers: Callable[[Split], Split | None] | None = None
     clock: Callable[[], float] | None = None
     models: Path | None = None
     tell: Callable[[str, int, int], None] | None = None

@@ -157,7 +157,7 @@ def fit_learned(
             validation,
             config.taste,
             seed=seed,
-            minutes=config.minutes,
+            minutes=None if resources.clock is None else config.minutes,
             clock=resources.clock,
             folder=resources.models,
             progress=resources.tell,
@@ -165,7 +165,10 @@ def fit_learned(
 
     known = () if trained is None else ((train, trained.final), (before, trained.before))
     taste_of = tastes(trained, known, config, folder=resources.models, progress=resources.tell)
-    learned, ranker = choose(before, split, config, rng=rng, encoder=resources.encoder, taste_of=taste_of)
+    answers = None if resources.answers is None else resources.answers(split)
+    learned, ranker = choose(
+        before, split, config, rng=rng, encoder=resources.encoder, taste_of=taste_of, answers=answers
+    )
     model = fit_chosen(train, learned, split, encoder=resources.encoder, taste_model=taste_of(train))
     return Fitted(with_ranker(model, train, ranker), learned, ranker, trained)
 
@@ -178,17 +181,19 @@ def choose(
     rng: np.random.Generator,
     encoder: Encoder | None,
     taste_of: TasteOf,
+    answers: Split | None = None,
 ) -> tuple[Learned, LearnedRanker]:
     """Settings and weights of the first stage, and a second stage, chosen on ``split``.
 
-    ``before`` ends before the requests of ``split``; ``taste_of`` gives the taste model that learned a training set.
+    ``before`` ends before the requests of ``split``; ``taste_of`` gives the taste model that learned a training set;
+    from ``answers``, judged training queries, the second stage learns instead, and ``split`` decides whether it wins.
     """
     learned = learn(before, split, config, rng=rng, encoder=encoder, taste_model=taste_of(before))
 
     def fit(data: TrainingSet) -> Recommender:
         return fit_chosen(data, learned, split, encoder=encoder, taste_model=taste_of(data))
 
-    return learned, learn_ranker(fit, before, split, config.ranking, rng=rng)
+    return learned, learn_ranker(fit, before, split, config.ranking, rng=rng, answers=answers)
 
 
 def tastes(

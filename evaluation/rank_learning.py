@@ -51,7 +51,6 @@ class RankLearningConfig(BaseModel):
     popularity: bool = Field(True, description="whether rankers may read how often an item was taken")
     options: RankerConfig = Field(default_factory=RankerConfig, description="options of the rankers")
     depth: int = Field(DEPTH, ge=10, description="candidates that are ordered anew")
-    learn_from: int = Field(100, ge=10, description="best candidates of a request that are learned from")
     most_requests: int = Field(20_000, ge=1, description="requests that are learned from at most")
     most_cells: float = Field(2.5e8, gt=0, description="scores of one part computed at most: requests times items")
     held_out: float = Field(0.25, gt=0, lt=1, description="share of the users that decides")
@@ -126,12 +125,12 @@ def learn_ranker(
     facts = fit_rank_facts(train, ties=_ties(model), words=asked)
     most = int(np.clip(config.most_cells / max(train.log.n_items, 1), 1, config.most_requests))
     sample = split.sample(most, rng)
-    table = gather_ranks(model, facts, sample, groups=groups, depth=config.depth, learn_from=config.learn_from)
+    table = gather_ranks(model, facts, sample, groups=groups, depth=config.depth)
     if answers is None:
         decides = some_users(sample.cluster, config.held_out, rng)
     else:
         taught = answers.sample(most, rng)
-        more = gather_ranks(model, facts, taught, groups=groups, depth=config.depth, learn_from=config.learn_from)
+        more = gather_ranks(model, facts, taught, groups=groups, depth=config.depth)
         decides = np.arange(len(table.count) + len(more.count)) < len(table.count)
         table = joined(table, more)
     return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked)

@@ -28,12 +28,11 @@ def gather_ranks(
     *,
     groups: tuple[str, ...],
     depth: int,
-    learn_from: int | None = None,
 ) -> RankTable:
     """Candidates of every request of ``sample`` with features, gains and the first stage's scores.
 
-    Features are those of the ``depth`` best; with ``learn_from`` only that many of them, and all right ones, are kept.
-    A request without a right candidate is there without candidates: no order of them is worth anything. Where only
+    They are the ``depth`` best of the first stage, right or not: keeping right ones from further down would tell the
+    answer by its place. A request without a right candidate is there without candidates: no order of them is worth anything. Where only
     judged items are ranked, they are what is kept, with features as if they stood among the best of the catalogue.
     """
     ideal = ideal_dcg(sample.truth, 10)
@@ -49,9 +48,6 @@ def gather_ranks(
         gain = gains_of(truth, pool.request, pool.item)
         right = np.bincount(pool.request, gain, minlength=len(pool.count)) > 0
         kept = right[pool.request] if judged is None else right[pool.request] & judged[pool.request, pool.item]
-        if learn_from is not None and learn_from < depth:
-            place = features.values[:, features.names.index("fused_rank")]
-            kept &= (place <= np.log(learn_from)) | (gain > 0)
         values.append(features.values[kept])
         gains.append(gain[kept])
         counts.append(pool.take(kept).count)

@@ -19,12 +19,12 @@ from ..profiling.shop import Shop
 from .gains import DEFAULT_GAIN, grade_gain
 from .metrics import Relevance, relevance
 from .slices import query_slices
-from .splits import Split, Stage, options_of, timed_log
+from .splits import AnyStage, Split, options_of, timed_log
 
 Mode = Literal["full", "rerank"]
 
 
-def search_split(shop: Shop, *, mode: Mode = "full", stage: Stage = "test") -> Split:
+def search_split(shop: Shop, *, mode: Mode = "full", stage: AnyStage = "test") -> Split:
     """Each judged query of the stage is a request without a shopper.
 
     Relevant for the binary metrics: ``relevant_from`` of the shop's search protocol, without it any positive gain.
@@ -66,7 +66,17 @@ def search_split(shop: Shop, *, mode: Mode = "full", stage: Stage = "test") -> S
     )
 
 
-def _at_stage(shop: Shop, stage: Stage) -> pd.DataFrame:
+def judged_to_learn(shop: Shop, split: Split) -> Split | None:
+    """The judged training queries of a shop under the protocol of ``split``; None where there are none."""
+    if not split.protocol.startswith("search_"):
+        return None
+    try:
+        return search_split(shop, mode="rerank" if split.judged_only else "full", stage="train")
+    except ShopError:
+        return None
+
+
+def _at_stage(shop: Shop, stage: AnyStage) -> pd.DataFrame:
     """The judgements of one stage."""
     table = shop.table("judgements")
     split = table["split"].fillna("test")

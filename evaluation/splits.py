@@ -23,6 +23,7 @@ from .metrics import Relevance, relevance
 from .slices import first_contact, request_slices, target_slices
 
 Stage = Literal["valid", "test"]
+AnyStage = Literal["train", "valid", "test"]
 FitOn = Literal["train", "train+valid"]
 Window = Literal["rolling", "period"]
 
@@ -37,7 +38,7 @@ class Split:
 
     Attributes:
         protocol: its fixed name, such as ``time_split``
-        stage: ``valid`` (to choose settings) or ``test`` (to report)
+        stage: ``train`` (judged queries to learn from), ``valid`` (to choose settings) or ``test`` (to report)
         fit_on: which events were left in ``train``
         train: the events a method may learn from
         until_s: end of the training time, seconds since 1970 UTC
@@ -54,7 +55,7 @@ class Split:
     """
 
     protocol: str
-    stage: Stage
+    stage: AnyStage
     fit_on: FitOn
     train: EventLog
     until_s: float

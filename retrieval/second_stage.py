@@ -22,7 +22,7 @@ from .ranker import RankerModel
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-DEPTH = 200
+DEPTH = 100
 """Candidates that are ordered anew."""
 TAKEN: tuple[int, ...] = tuple(KINDS.index(kind) for kind in ("purchase", "review", "own"))
 """Kinds by which a shopper has an item; having looked is not having."""

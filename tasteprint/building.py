@@ -20,6 +20,7 @@ from .config import Settings
 from .evaluation.harness import Options, make_split
 from .evaluation.pipeline import Learned, TasteprintConfig, choose, default_weights, tastes
 from .evaluation.rank_learning import LearnedRanker, with_ranker
+from .evaluation.search_split import judged_to_learn
 from .evaluation.splits import Split
 from .evaluation.taste_learning import TrainedTaste
 from .profiling.artefact import Artefact, read_artefact, write_artefact
@@ -218,7 +219,8 @@ def _choose(
         config = TasteprintConfig(recommender=found.recommender, taste=settings.taste, ranking=settings.ranking)
         known = () if taste is None else ((before, taste.before), (everything, taste.final))
         taste_of = tastes(taste, known, config, folder=path / "cache" / "models", progress=tell)
-        learned, ranker = choose(before, split, config, rng=rng, encoder=encoder, taste_of=taste_of)
+        answers = judged_to_learn(ready.shop, split)
+        learned, ranker = choose(before, split, config, rng=rng, encoder=encoder, taste_of=taste_of, answers=answers)
         rankers.append(ranker)
         weights = {n: w for n, w in found.weights.items() if n not in learned.weights} | dict(learned.weights)
         single = {**found.single, **learned.single}

@@ -115,8 +115,9 @@ def evaluate(
     OUT gets results.json, report.html, table.md, per_request.parquet and examples.parquet.
 
     Methods: random popular recent-popular own-most-bought own+transitions item-knn user-knn transitions ease als svd
-    bpr content for leave_one_out and time_split; random bm25 dense for search_full and search_rerank; tasteprint for
-    all four; majority tfidf prototype logreg for labels.
+    bpr neural-cf sasrec sasrec-softmax content taste for leave_one_out and time_split; random bm25 dense for
+    search_full and search_rerank; tasteprint-blocks tasteprint for all four; majority tfidf prototype logreg for
+    labels.
 
     Examples:
 
