@@ -143,7 +143,7 @@ def test_a_table_holds_candidates_gains_and_the_first_order() -> None:
     assert len(both.count) == 2 * len(split.requests)
     np.testing.assert_array_equal(both.take(np.arange(len(both.count)) < len(short.count)).values, short.values)
     with pytest.raises(ConfigError, match="columns"):
-        joined(less, replace(table, names=("other",)))
+        joined(short, replace(table, names=("other",)))
 
 
 def test_gains_of_pairs() -> None:
