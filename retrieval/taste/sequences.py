@@ -12,13 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...profiling.log import EventLog
+from ...profiling.log import EventLog, Requests
 from ...profiling.taste_events import Events, padded_events
 from ..histories import Ties
 from .config import TasteConfig
 
 Int = NDArray[np.int64]
 _POOL = 16  # batches that are sorted by length together
+
+
+def ties_for(requests: Requests, *, share: float = 0.01) -> Ties:
+    """``sequence`` where more than ``share`` of these requests come at the very time of their newest event.
+
+    Somebody asked in the middle of a day or basket wants what comes next in it; where everybody asks before the next
+    one begins, all of it is wanted at once.
+    """
+    known = np.flatnonzero(requests.stop > requests.start)
+    if not len(known):
+        return "together"
+    same_time = requests.log.at_s[requests.stop[known] - 1] == requests.now_s[known]
+    return "sequence" if same_time.mean() > share else "together"
 
 
 @dataclass(frozen=True, eq=False)

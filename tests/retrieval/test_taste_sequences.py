@@ -7,7 +7,7 @@ import pytest
 
 from tasteprint.profiling.log import EventLog
 from tasteprint.retrieval.taste.config import TasteConfig
-from tasteprint.retrieval.taste.sequences import epoch_batches, epoch_sequences
+from tasteprint.retrieval.taste.sequences import epoch_batches, epoch_sequences, ties_for
 
 
 def many(make_log, n_users: int = 30, seed: int = 0) -> EventLog:
@@ -77,3 +77,11 @@ def test_what_a_shopper_disliked_is_read_but_not_predicted(make_log) -> None:
 
 def test_nobody_with_two_events_gives_nothing(make_log) -> None:
     assert len(epoch_batches(make_log([("a", 1, 0), ("b", 2, 0)], 5), TasteConfig(), np.random.default_rng(0))) == 0
+
+
+def test_requests_in_the_middle_of_a_time_want_a_sequence(make_log, make_requests) -> None:
+    log = make_log([("a", 1, 0), ("a", 2, 1), ("b", 3, 0)], 5)
+    assert ties_for(make_requests(log)) == "together"
+    assert ties_for(make_requests(log, now_day=1.0)) == "sequence"
+    empty = make_requests(log).take(np.zeros(0, dtype=np.int64))
+    assert ties_for(empty) == "together"
