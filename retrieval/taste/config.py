@@ -33,7 +33,7 @@ class TasteConfig(BaseModel):
     positions: Positions = Field("relative", description="how the order is told: by place or by distance")
     ties: Ties = Field("sequence", description="whether events at one time are one step without order")
     shuffle: bool = Field(True, description="whether events at one time come in a new order each epoch")
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of activations left out in training")
+    dropout: float = Field(0.35, ge=0, lt=1, description="share of activations left out in training")
     id_dropout: float = Field(0.0, ge=0, lt=1, description="share of a step's items that are text and words alone")
     loss: Loss = Field("softmax", description="softmax over the target and negatives, or bce against one negative")
     negatives: int | None = Field(1024, ge=1, description="uniform items a step shares; null = the whole catalogue")
@@ -41,7 +41,7 @@ class TasteConfig(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, description="first step size; it falls to 0 by the last epoch")
     weight_decay: float = Field(0.01, ge=0, description="decoupled L2 penalty")
     ema: float = Field(0.99, ge=0, lt=1, description="memory of the averaged weights for each step; 0 = no averaging")
-    epochs: int = Field(16, ge=0, description="passes over the training events, at most")
+    epochs: int = Field(12, ge=0, description="passes over the training events, at most")
     patience: int = Field(4, ge=1, description="epochs without a better objective after which training ends")
 
     @model_validator(mode="after")
