@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from . import shapes
+from . import answers, shapes
 from .config import ServeConfig
 from .keys import ApiKey, Rates, Scope, caller
 from .metrics import Metrics
@@ -90,16 +90,17 @@ class Desk:
             future.exception()  # looked at: an overdue failure is no warning
 
 
-def create_app(service: Service, config: ServeConfig, *, keys: Mapping[str, ApiKey] | None = None) -> FastAPI:
+def create_app(
+    service: Service, config: ServeConfig, *, keys: Mapping[str, ApiKey] | None = None, version: str = "0"
+) -> FastAPI:
     """The application.
 
     Args:
         service: answers; closed when the application shuts down
         config: limits
         keys: by sha256 of each; None = anybody may do anything
+        version: of this program, for the OpenAPI document
     """
-    from .. import __version__
-
     desk = Desk(service, config, keys)
 
     @asynccontextmanager
@@ -110,7 +111,7 @@ def create_app(service: Service, config: ServeConfig, *, keys: Mapping[str, ApiK
 
     app = FastAPI(
         title="Tasteprint",
-        version=__version__,
+        version=version,
         description=_DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # its page would load scripts from elsewhere
@@ -154,33 +155,33 @@ def _asking(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["ask"], dependencies=[_needs(desk, "read")])
     service = desk.service
 
-    @router.post("/search", summary="Items for a query", responses=_documented(shapes.ListAnswer))
+    @router.post("/search", summary="Items for a query", responses=_documented(answers.ListAnswer))
     async def search(body: shapes.SearchRequest) -> Response:
         """Items for a query, personal where a shopper is named; with reasons that add up to the score."""
         _within(desk.config, k=body.k, query=body.query)
         return await desk.run(service.answer, body.ask())
 
-    @router.post("/recommend", summary="Items for a shopper", responses=_documented(shapes.ListAnswer))
+    @router.post("/recommend", summary="Items for a shopper", responses=_documented(answers.ListAnswer))
     async def recommend(body: shapes.RecommendRequest) -> Response:
         """Items for a shopper, with or without a query; newcomers get what shoppers alike choose."""
         _within(desk.config, k=body.k, query=body.query)
         return await desk.run(service.answer, body.ask())
 
     @router.post(
-        "/explain", summary="Why an item stands where it does", responses=_documented(shapes.ExplainAnswer, 404)
+        "/explain", summary="Why an item stands where it does", responses=_documented(answers.ExplainAnswer, 404)
     )
     async def explain(body: shapes.ExplainRequest) -> Response:
         """One item's score for a question, taken apart into addends, wherever it stands."""
         _within(desk.config, query=body.query)
         return await desk.run(service.explain, body.ask(), body.item_id)
 
-    @router.post("/intent", summary="What a query is read as", responses=_documented(shapes.IntentAnswer))
+    @router.post("/intent", summary="What a query is read as", responses=_documented(answers.IntentAnswer))
     async def intent(body: shapes.IntentRequest) -> Response:
         """Category, brand, price, stage, specificity and confidence of a query."""
         _within(desk.config, query=body.query)
         return await desk.run(service.intent, body.query)
 
-    @router.post("/similar", summary="Items like one", responses=_documented(shapes.SimilarAnswer, 404))
+    @router.post("/similar", summary="Items like one", responses=_documented(answers.SimilarAnswer, 404))
     async def similar(body: shapes.SimilarRequest) -> Response:
         """Items whose text means the most nearly the same."""
         _within(desk.config, k=body.k)
@@ -197,7 +198,7 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.post(
         "/events",
         summary="What shoppers did",
-        responses=_documented(shapes.EventsAnswer),
+        responses=_documented(answers.EventsAnswer),
         dependencies=[_needs(desk, "write")],
     )
     async def events(body: shapes.EventsRequest) -> Response:
@@ -214,7 +215,7 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.get(
         "/profiles/{user}/export",
         summary="Everything kept of a shopper",
-        responses=_documented(shapes.ExportAnswer, 404),
+        responses=_documented(answers.ExportAnswer, 404),
         dependencies=[_needs(desk, "admin")],
     )
     async def export(user: User) -> Response:
@@ -224,7 +225,7 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.get(
         "/profiles/{user}",
         summary="Who a shopper is",
-        responses=_documented(shapes.ProfileAnswer, 404),
+        responses=_documented(answers.ProfileAnswer, 404),
         dependencies=[_needs(desk, "read")],
     )
     async def profile(user: User) -> Response:
@@ -234,7 +235,7 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.delete(
         "/profiles/{user}",
         summary="Forget a shopper",
-        responses=_documented(shapes.ForgetAnswer),
+        responses=_documented(answers.ForgetAnswer),
         dependencies=[_needs(desk, "admin")],
     )
     async def forget(user: User) -> Response:
@@ -248,7 +249,7 @@ def _operating(desk: Desk) -> APIRouter:
     """Routes for those who run it."""
     router = APIRouter(tags=["operate"])
 
-    @router.get("/healthz", summary="The process answers", responses={200: {"model": shapes.HealthAnswer}})
+    @router.get("/healthz", summary="The process answers", responses={200: {"model": answers.HealthAnswer}})
     async def healthz() -> Response:
         """Alive; says nothing about what it can answer."""
         return JSONResponse({"alive": True})
@@ -256,7 +257,7 @@ def _operating(desk: Desk) -> APIRouter:
     @router.get(
         "/readyz",
         summary="A version is served and the store can be read",
-        responses={200: {"model": shapes.ReadyAnswer}, **documented(500, 503)},
+        responses={200: {"model": answers.ReadyAnswer}, **documented(500, 503)},
     )
     async def readyz() -> Response:
         """Ready for requests."""

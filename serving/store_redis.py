@@ -58,14 +58,13 @@ class RedisStore:
         parts = urlsplit(url)
         self._address = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
         with _told(f"reach {self._address}"):
-            self._redis: Any = redis.Redis.from_url(
-                url, decode_responses=False, socket_timeout=10, socket_connect_timeout=3
-            )
+            client: Any = redis.Redis.from_url(url, decode_responses=False, socket_timeout=10, socket_connect_timeout=3)
+            self._redis: Any = client
             self._redis.ping()
             if options != "durable=no":
                 self._check_durable()
             self._redis.setnx(f"{_PREFIX}salt", os.urandom(16))
-            self._salt: bytes = self._redis.get(f"{_PREFIX}salt")
+            self._salt = bytes(self._redis.get(f"{_PREFIX}salt"))
             self._append = self._redis.register_script(_APPEND)
             self._forget = self._redis.register_script(_FORGET)
 

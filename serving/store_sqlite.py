@@ -114,7 +114,8 @@ class SqliteStore:
         with _told("read"):
             reader = self._reader()
             row = reader.execute("SELECT version, newest_us FROM users WHERE user_id = ?", (user_id,)).fetchone()
-            return UserState(*(row or (0, 0)), self._is_forgotten(reader, user_id))
+            version, newest_us = row or (0, 0)
+            return UserState(version, newest_us, self._is_forgotten(reader, user_id))
 
     def events(self, user_id: str) -> list[StoredEvent]:
         """All events of a shopper by `StoredEvent.order`."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
 from .profiling.errors import ExtraMissingError, WorkspaceError
 from .profiling.shop import read_meta, read_shop
 from .profiling.yardsticks import Yardsticks
@@ -109,7 +110,7 @@ def make_app(
             f"the HTTP service is not installed ({error}); run: pip install 'tasteprint[serve]'"
         ) from error
     current = Current(lambda: served_from(workspace), lambda: published(workspace))
-    return create_app(Service(current, store, config, clock=time.time), config, keys=keys)
+    return create_app(Service(current, store, config, clock=time.time), config, keys=keys, version=__version__)
 
 
 def _meta(opened: Workspace) -> dict[str, Any]:

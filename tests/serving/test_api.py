@@ -23,7 +23,7 @@ from tasteprint import serving_setup
 from tasteprint.profiling.artefact import read_artefact, write_artefact
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.filters import Filters
-from tasteprint.serving import shapes
+from tasteprint.serving import answers, shapes
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store
@@ -99,7 +99,7 @@ def test_answers_are_the_engine_s_own(client: TestClient, opened: Workspace) -> 
         ),
     ):
         found = post(client, path, body)
-        shapes.ListAnswer.model_validate(found)
+        answers.ListAnswer.model_validate(found)
         expected = opened.engine.answer(now_s=opened.last_s + 1, k=5, **options).to_json()
         assert {name: found[name] for name in expected} == expected
         for item in found["items"]:
@@ -134,7 +134,7 @@ def test_explaining_any_item(client: TestClient) -> None:
     listed = post(client, "/v1/search", {"query": "tea", "user": USER, "k": 3, "filters": {"exclude_bought": False}})
     for item in listed["items"]:
         found = post(client, "/v1/explain", {"query": "tea", "user": USER, "item_id": item["item_id"]})
-        shapes.ExplainAnswer.model_validate(found)
+        answers.ExplainAnswer.model_validate(found)
         assert (found["rank"], found["score"], found["reasons"]) == (item["rank"], item["score"], item["reasons"])
     refused(client.post("/v1/explain", json={"query": "tea", "item_id": "no such"}), 404)
 
@@ -151,10 +151,10 @@ def test_explaining_an_item_beyond_the_first_page(client: TestClient, monkeypatc
 
 def test_intent_and_similar(client: TestClient, opened: Workspace) -> None:
     found = post(client, "/v1/intent", {"query": "green tea under 10"})
-    shapes.IntentAnswer.model_validate(found)
+    answers.IntentAnswer.model_validate(found)
     assert found["facets"]["price"]
     like = post(client, "/v1/similar", {"item_id": "i000", "k": 5})
-    shapes.SimilarAnswer.model_validate(like)
+    answers.SimilarAnswer.model_validate(like)
     meaning = opened.engine.recommender.space.items["meaning"]
     cosine = meaning @ meaning[0]
     cosine[0] = -2.0
@@ -166,11 +166,11 @@ def test_intent_and_similar(client: TestClient, opened: Workspace) -> None:
 def test_profiles_and_exports(client: TestClient) -> None:
     profile = client.get(f"/v1/profiles/{USER}")
     assert profile.status_code == 200
-    shapes.ProfileAnswer.model_validate(profile.json())
+    answers.ProfileAnswer.model_validate(profile.json())
     assert profile.json()["tags"]
     shown = post(client, "/v1/recommend", {"user": USER, "k": 2, "query": "tea"})
     found = client.get(f"/v1/profiles/{USER}/export").json()
-    shapes.ExportAnswer.model_validate(found)
+    answers.ExportAnswer.model_validate(found)
     assert len(found["events"]) == (SHOP.events["user_id"] == USER).sum()
     assert found["shown"][-1]["request_id"] == shown["answer_id"]
     assert [i["item_id"] for i in found["shown"][-1]["items"]] == [i["item_id"] for i in shown["items"]]
@@ -182,7 +182,7 @@ def test_profiles_and_exports(client: TestClient) -> None:
 def test_forgetting(client: TestClient, tmp_path: Path) -> None:
     post(client, "/v1/recommend", {"user": USER, "k": 2})
     receipt = client.delete(f"/v1/profiles/{USER}").json()
-    shapes.ForgetAnswer.model_validate(receipt)
+    answers.ForgetAnswer.model_validate(receipt)
     assert receipt["removed"] == {"events": int((SHOP.events["user_id"] == USER).sum()), "shown": 1}
     assert receipt["models"]
     assert "tasteprint forget" in receipt["remains"][0]
@@ -301,7 +301,7 @@ def test_keys_scopes_and_rates(tiny_workspace: Path, store_path: Path, tmp_path:
 
 def test_health_metrics_and_request_ids(client: TestClient, tiny_workspace: Path) -> None:
     ready = client.get("/readyz").json()
-    shapes.ReadyAnswer.model_validate(ready)
+    answers.ReadyAnswer.model_validate(ready)
     assert (ready["items"], ready["version"]) == (42, serving_setup.published(tiny_workspace))
     answer = client.get("/healthz", headers={"x-request-id": "mine-1"})
     assert answer.headers["x-request-id"] == "mine-1"

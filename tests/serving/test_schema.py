@@ -34,6 +34,7 @@ def test_requests_made_from_the_document(tiny_workspace: Path, tmp_path: Path) -
             tester = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--warnings", "off"]
             tester += ["-H", f"Authorization: Bearer {key}", "--exclude-checks", NOT, "--max-time", "120"]
             tester += ["--wait-for-schema", "60", "--phases", "examples,coverage,fuzzing", "--max-examples", "40"]
+            tester += ["--suppress-health-check", "all"]
             done = subprocess.run(tester, capture_output=True, text=True, cwd=tmp_path)
         finally:
             server.terminate()
