@@ -20,6 +20,7 @@ from ..profiling.encoder import Encoder
 from ..profiling.log import EventLog, Requests
 from ..profiling.taste_model import TasteModel
 from ..retrieval.fusion import choose_weights
+from ..retrieval.gate import Gate, gate_state
 from ..retrieval.recommender import (
     DEFAULT_NEWCOMER_WEIGHTS,
     DEFAULT_WEIGHTS,
@@ -36,6 +37,7 @@ from ..retrieval.repeats import choose_repeat
 from ..retrieval.scorer import Scorer, TrainingSet
 from ..retrieval.taste.config import TasteConfig
 from ..retrieval.transitions_choice import choose_transitions
+from .gate_choice import choose_gate
 from .new_items import only_new
 from .rank_learning import LearnedRanker, RankLearningConfig, learn_ranker, with_ranker
 from .sampled import gather, single_ndcg
@@ -79,6 +81,7 @@ class Learned:
         single: NDCG@10 of each part alone on the same sample
         newcomer_weights: weights for shoppers without history
         fusion: how the parts come together
+        gate: moves the weights by a shopper's history, where that won
     """
 
     recommender: RecommenderConfig
@@ -87,6 +90,7 @@ class Learned:
     single: Mapping[str, float]
     newcomer_weights: Mapping[str, float] = field(default_factory=lambda: DEFAULT_NEWCOMER_WEIGHTS)
     fusion: Fusion = "scaled"
+    gate: Gate | None = None
 
 
 class OneSearchConfig(TasteprintConfig):
@@ -124,7 +128,8 @@ class Fitted:
 
     def chosen(self) -> dict[str, Any]:
         """Weights and memories, epochs of the taste model, and the ranker."""
-        return self.model.chosen() | ({} if self.taste is None else dict(self.taste.about)) | self.ranker.said()
+        gate = {"gate": gate_state(self.learned.gate)} if self.learned.gate is not None else {}
+        return self.model.chosen() | gate | ({} if self.taste is None else dict(self.taste.about)) | self.ranker.said()
 
 
 def fit_tasteprint(train: TrainingSet, config: TasteprintConfig, resources: Resources) -> Scorer:
@@ -237,6 +242,7 @@ def fit_chosen(
         exclude_seen=split.exclude_seen,
         encoder=encoder,
         taste_model=taste_model,
+        gate=learned.gate,
     )
 
 
@@ -291,7 +297,11 @@ def learn(
     weights, _ = choose_weights(found)
     ndcg = found.ndcg([weights[name] for name in found.parts])
     single = {name: found.ndcg(np.eye(len(found.parts))[p]) for p, name in enumerate(found.parts)}
-    return Learned(settings, weights, ndcg, single, _newcomer_weights(model, sample, n=config.candidates))
+    new = _newcomer_weights(model, sample, n=config.candidates)
+    gate = None
+    if not sample.requests.texts:
+        gate = choose_gate(found, weights, with_history.requests, with_history.cluster, rng=rng).gate
+    return Learned(settings, weights, ndcg, single, new, gate=gate)
 
 
 def _newcomer_weights(model: Recommender, sample: Split, *, n: int) -> dict[str, float]:

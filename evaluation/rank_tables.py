@@ -32,8 +32,9 @@ def gather_ranks(
     """Candidates of every request of ``sample`` with features, gains and the first stage's scores.
 
     They are the ``depth`` best of the first stage, right or not: keeping right ones from further down would tell the
-    answer by its place. A request without a right candidate is there without candidates: no order of them is worth anything. Where only
-    judged items are ranked, they are what is kept, with features as if they stood among the best of the catalogue.
+    answer by its place. A request without a right candidate is there without candidates: no order of them is worth
+    anything. Where only judged items are ranked, they are what is kept, with features as if they stood among the best
+    of the catalogue.
     """
     ideal = ideal_dcg(sample.truth, 10)
     step = max(1, int(_CELLS / (10 * max(model.space.items["meaning"].shape[0], 1))))

@@ -20,6 +20,7 @@ from ..profiling.log import Requests
 from ..profiling.taste_model import TasteModel
 from .alike import fit_alike
 from .fusion import inverse_scale, reciprocal_rank
+from .gate import Gate
 from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
 from .neighbours import NeighboursModel
 from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
@@ -120,6 +121,7 @@ class Recommender:
         personalisation: weight of the personal parts under a wholly vague query
         encoder: embeds query texts; None where nobody asks in words
         fusion: what is weighted and added: scaled scores, or reciprocal ranks
+        gate: moves the weights of requests without words by their shopper's history; None = nothing does
         second: orders the best items of the sum anew, for requests of known shoppers without words; None = nothing does
         second_search: the same for requests in words
     """
@@ -132,6 +134,7 @@ class Recommender:
     personalisation: float
     encoder: Encoder | None = None
     fusion: Fusion = "scaled"
+    gate: Gate | None = None
     second: SecondStage | None = None
     second_search: SecondStage | None = None
 
@@ -176,7 +179,10 @@ class Recommender:
         asked = bool(requests.texts)
         known, new = (self.request_weights(has_text=asked, newcomer=newcomer) for newcomer in (False, True))
         newcomer = requests.stop == requests.start
-        weights = {name: np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)) for name in PARTS}
+        moved = self.gate_factors(requests)
+        weights = {
+            name: np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)) * moved.get(name, 1.0) for name in PARTS
+        }
         parts = {}
         for name, part in self.part_scores(requests, [name for name in PARTS if weights[name].any()]):
             ranked = self.fusion == "reciprocal_rank"
@@ -215,6 +221,10 @@ class Recommender:
         personal = self.personalisation * (1.0 - specificity) if has_text else 1.0
         return search | {n: w * personal for n, w in by_shopper.items() if n not in SEARCH_PARTS}
 
+    def gate_factors(self, requests: Requests) -> dict[str, Float]:
+        """What the gate multiplies the weights of parts by, (n_requests,) each; nothing for requests in words."""
+        return {} if self.gate is None or requests.texts else self.gate.factors(requests)
+
     def chosen(self) -> dict[str, Any]:
         """Weights and, where their parts are used, the memories that were chosen."""
         said: dict[str, Any] = {name: float(f"{weight:.3g}") for name, weight in self.weights.items()}
@@ -237,6 +247,7 @@ def fit_recommender(
     encoder: Encoder | None = None,
     fusion: Fusion = "scaled",
     taste_model: TasteModel | None = None,
+    gate: Gate | None = None,
 ) -> Recommender:
     """Fit the parts that have a weight.
 
@@ -249,6 +260,7 @@ def fit_recommender(
         encoder: embeds query texts
         fusion: what is weighted and added
         taste_model: trained on this catalogue; without one ``taste_learned`` is left out
+        gate: moves the weights by a shopper's history
     """
     config = config or RecommenderConfig()
     chosen = _usable(dict.fromkeys(config.parts, 1.0) if weights is None else weights, config)
@@ -259,7 +271,7 @@ def fit_recommender(
     clock = train.shared_clock
     space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=clock, taste_model=taste_model)
     sources = {name: SOURCES[name](train, config) for name in PARTS if name in {**chosen, **new} and name in SOURCES}
-    return Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion)
+    return Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion, gate)
 
 
 def _usable(weights: Mapping[str, float], config: RecommenderConfig) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ..profiling.encoder import Encoder
 from ..profiling.errors import ArtefactError
 from ..profiling.log import EventLog
 from .alike import AlikeModel
+from .gate import gate_from_state, gate_state
 from .lexical import Bm25Model
 from .neighbours import NeighboursModel
 from .popularity import PopularModel
@@ -49,6 +50,7 @@ def recommender_state(model: Recommender) -> tuple[Arrays, Meta]:
         "newcomer_weights": dict(model.newcomer_weights),
         "exclude_seen": model.exclude_seen,
         "fusion": model.fusion,
+        "gate": gate_state(model.gate),
         "personalisation": model.personalisation,
     }
     return arrays, meta
@@ -67,6 +69,7 @@ def recommender_from_state(
         personalisation=meta["personalisation"],
         encoder=encoder,
         fusion=meta["fusion"],
+        gate=gate_from_state(meta["gate"]),
         **{name: stage_from_state(within(arrays, f"{name}."), told) for name, told in meta.get("stages", {}).items()},
     )
 

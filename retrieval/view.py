@@ -86,6 +86,9 @@ class View:
             if weights is None
             else explicit_weights(weights, recommender.sources)
         )
+        if weights is None:
+            moved = recommender.gate_factors(requests)
+            chosen = {name: w * float(moved[name][0]) if name in moved else w for name, w in chosen.items()}
         vectors = {name: rows[0] for name, rows in recommender.space.shoppers(requests).items() if chosen.get(name)}
         if query is not None and chosen.get("meaning"):
             vectors["meaning"] = query[0]

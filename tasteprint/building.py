@@ -152,6 +152,7 @@ def build_workspace(
         encoder=encoder,
         fusion=learned.fusion,
         taste_model=None if taste is None else taste.final,
+        gate=learned.gate,
     )
     for ranker in chosen.rankers:
         model = with_ranker(model, everything, ranker)
@@ -227,7 +228,13 @@ def _choose(
         found = replace(found, weights=weights, single=single, fusion="scaled")  # chosen weights are for scaled scores
         if protocol != "search_full":
             newcomers = learned.newcomer_weights
-            found = replace(found, recommender=learned.recommender, ndcg=learned.ndcg, newcomer_weights=newcomers)
+            found = replace(
+                found,
+                recommender=learned.recommender,
+                ndcg=learned.ndcg,
+                newcomer_weights=newcomers,
+                gate=learned.gate,
+            )
     return Chosen(found, tuple(rankers))
 
 
