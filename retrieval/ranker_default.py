@@ -1,7 +1,7 @@
 """The ranker that ships: a weighted sum for shops with too few answers to train one.
 
 Learned on 350 answered requests each of three shops (groceries, gifts, cosmetics), from features that mean the same in
-every shop: ranks, cosines, shares, days and scaled scores, no counts of one shop's size and no popularity. Rankers carry
+every shop: ranks, cosines, shares, days and scaled scores, no counts of a shop's size, no popularity. Rankers carry
 badly from one kind of shop to another (`docs/ranker.md`), so it is tried, and used only where it wins.
 """
 
