@@ -31,7 +31,10 @@ class TasteConfig(BaseModel):
     kinds: bool = Field(True, description="whether kinds of events and their sign are told apart")
     gaps: bool = Field(True, description="whether the time between events, and until now, is read")
     positions: Positions = Field("relative", description="how the order is told: by place or by distance")
-    ties: Ties = Field("sequence", description="whether events at one time are one step without order")
+    ties: Ties | Literal["auto"] = Field(
+        "auto",
+        description="whether events at one time have no order; auto = what requests ask for, else a sequence",
+    )
     shuffle: bool = Field(True, description="whether events at one time come in a new order each epoch")
     dropout: float = Field(0.35, ge=0, lt=1, description="share of activations left out in training")
     id_dropout: float = Field(0.0, ge=0, lt=1, description="share of a step's items that are text and words alone")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,10 +134,10 @@ def epoch_batches(log: EventLog, config: TasteConfig, rng: np.random.Generator) 
     return Batches(sequences, [batches[number] for number in rng.permutation(len(batches))])
 
 
-def _steps(log: EventLog, ties: Ties) -> tuple[Int, Int, Int]:
+def _steps(log: EventLog, ties: Ties | Literal["auto"]) -> tuple[Int, Int, Int]:
     """First event of each step, its user, and the step of each event."""
     user = log.user().astype(np.int64)
-    if ties == "sequence" or not len(log):
+    if ties != "together" or not len(log):
         places = np.arange(len(log), dtype=np.int64)
         return places, user, places
     new = np.r_[True, (user[1:] != user[:-1]) | (log.at_s[1:] != log.at_s[:-1])]

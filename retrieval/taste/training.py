@@ -63,6 +63,8 @@ def fit_taste(
         ArtefactError: the folder holds another run's checkpoint, or a damaged one.
     """
     config = config or TasteConfig()
+    if config.ties == "auto":  # nobody's requests are at hand here; `ties_for` tells from them
+        config = config.model_copy(update={"ties": "sequence"})
     if minutes is not None and (clock is None or minutes <= 0):
         raise ConfigError(f"minutes: must be positive and come with a clock, got {minutes}; give both or neither")
     now = clock or _stopped
