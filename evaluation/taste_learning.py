@@ -67,9 +67,12 @@ def train_taste(
             finished is read
         progress: told what is going on
     """
+    from ..retrieval.taste.sequences import ties_for
     from ..retrieval.taste.training import fit_taste
 
     earlier, split = validation
+    if config.ties == "auto":
+        config = config.model_copy(update={"ties": ties_for(split.requests)})
     same = same_events(train.log, earlier.log)
     share = 1.0 if same else len(earlier.log) / (len(earlier.log) + len(train.log))
     sample = known_requests(split).sample(SAMPLE, np.random.default_rng(seed))
@@ -103,7 +106,8 @@ def train_again(
     from ..retrieval.taste.training import fit_taste
 
     seed = int(trained.about["taste_seed"])
-    again = config.model_copy(update={"epochs": trained.before.epochs})
+    ties = "together" if trained.before.together else "sequence"
+    again = config.model_copy(update={"epochs": trained.before.epochs, "ties": ties})
     rng = np.random.default_rng(seed)
     return fit_taste(train, again, rng=rng, folder=_folder(folder, train, again, seed), progress=progress)
 

@@ -90,7 +90,7 @@ def epoch_sequences(log: EventLog, config: TasteConfig, rng: np.random.Generator
     order = np.arange(len(log), dtype=np.int64)
     if config.shuffle:
         order = np.lexsort((rng.random(len(log)), log.at_s, log.user()))
-    begin, user_of_step, step = _steps(log, config.ties)
+    begin, user_of_step, step = _steps(log, "together" if config.ties == "together" else "sequence")
     size = np.diff(np.append(begin, len(log)))
     followed = np.append(user_of_step[1:] == user_of_step[:-1], False)[: len(begin)]
     read = np.flatnonzero(followed[step])
