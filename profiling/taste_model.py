@@ -221,7 +221,7 @@ def taste_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
             )
             for number in range(meta["layers"])
         )
-        plain = {name: np.asarray(arrays[name]) for name in _ARRAYS}
+        plain: dict[str, Any] = {name: np.asarray(arrays[name]) for name in _ARRAYS}
         said: dict[str, Any] = {name: meta[name] for name in _VALUES}
         return TasteModel(layers=layers, **plain, **said)
     except KeyError as error:
