@@ -79,7 +79,7 @@ class Current:
                 if self._published() == self._served.version:
                     return False
                 self._served = self._warm(self._opener())
-            except (TasteprintError, OSError) as error:
+            except (TasteprintError, OSError, KeyError, TypeError, ValueError) as error:  # whatever was published there
                 self.failures += 1
                 _LOG.error("the published version cannot be opened, the old one stays: %s", error)
                 return False
