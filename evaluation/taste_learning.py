@@ -22,7 +22,7 @@ from ..retrieval.taste.config import TasteConfig
 from .sampled import single_ndcg
 from .splits import Split
 
-SAMPLE = 3000
+SAMPLE = 6000
 """Validation requests that a model is looked at with after each epoch, at most."""
 
 Progress = Callable[[str, int, int], None]
