@@ -180,6 +180,8 @@ SERVE = "import typer; from tasteprint.commands.serve import serve; typer.run(se
 
 @pytest.mark.slow
 def test_a_real_server_under_load_stops_gracefully(workspace: Path) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("prometheus_client")
     words = [sys.executable, "-c", SERVE, "-w", str(workspace), "--port", "0", "--set", "clock=shop"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None

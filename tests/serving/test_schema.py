@@ -32,11 +32,11 @@ def test_requests_made_from_the_document(tiny_workspace: Path, tmp_path: Path) -
                 assert server.poll() is None, log.read_text()
             url = next(line for line in log.read_text().splitlines() if "listening at " in line).split()[-1]
             tester = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--warnings", "off"]
-            tester += ["-H", f"Authorization: Bearer {key}", "--exclude-checks", NOT, "--max-time", "120"]
+            tester += ["-H", f"Authorization: Bearer {key}", "--exclude-checks", NOT, "--max-time", "60"]
             tester += ["--wait-for-schema", "60", "--phases", "examples,coverage,fuzzing", "--max-examples", "40"]
             tester += ["--suppress-health-check", "all"]
             done = subprocess.run(tester, capture_output=True, text=True, cwd=tmp_path)
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(120)
     assert done.returncode == 0, done.stdout[-5000:]

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,9 +37,9 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     if request.param == "sqlite":
         address = str(tmp_path / "store.sqlite")
     else:
+        address = request.getfixturevalue("redis_address") + "/0"
         import redis
 
-        address = request.getfixturevalue("redis_address") + "/0"
         client = redis.Redis.from_url(address)
         client.flushdb()
         client.close()
@@ -187,6 +188,26 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(acknowledged: in
     assert len(kept) % 3 == 0  # a batch is whole or not at all
     assert store.append([StoredEvent("ann", "after", 0, 0, "view")]) == Appended(1, 0)
     store.close()
+
+
+@pytest.mark.slow
+def test_fifty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    path, rng = str(tmp_path / "store.sqlite"), random.Random(0)
+    told = 0
+    for life in range(50):
+        code = WRITER.replace('f"{n}:{m}"', f'f"{life}:{{n}}:{{m}}"')
+        with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            said = [writer.stdout.readline()]
+            time.sleep(rng.uniform(0, 0.05))
+            writer.kill()
+            said += [line for line in writer.stdout.readlines() if line.endswith("\n")]
+        store = open_store(path)
+        kept = {e.key for e in store.events("ann") if e.key.startswith(f"{life}:")}
+        assert {f"{life}:{int(n)}:{m}" for n in said for m in range(3)} <= kept
+        told += 3 * len(said)
+        assert store.count().events >= told
+        store.close()
 
 
 def test_forgotten_bytes_are_gone_from_the_file(tmp_path: Path) -> None:
