@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from ..profiling.encoder import Encoder
 from ..profiling.errors import ConfigError
 from ..retrieval.lexical import Bm25Config, fit_bm25
+from ..retrieval.many_interests import ManyInterestsConfig, fit_many_interests
 from ..retrieval.neighbours import ItemKnnConfig, fit_item_knn
 from ..retrieval.popularity import PopularConfig, RecentPopularConfig, fit_popular, fit_recent_popular
 from ..retrieval.repeats import OwnMostBoughtConfig, fit_own_most_bought
@@ -232,6 +233,14 @@ METHODS: dict[str, Method] = {
         "items whose text resembles the history",
         grid={"whiten": (False, True), "decay": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5), "last": (5, 50, 500)},
         rescored=frozenset({"decay", "last"}),
+        needs=frozenset({"vectors"}),
+    ),
+    "interests": Method(
+        _plain(fit_many_interests),
+        ManyInterestsConfig,
+        BEHAVIOUR,
+        "items whose text resembles one of the history's several interests",
+        grid={"most": (1, 2, 3, 5), "share_power": (0.0, 0.25, 0.6), "decay": _DECAY},
         needs=frozenset({"vectors"}),
     ),
     "bm25": Method(

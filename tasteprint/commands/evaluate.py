@@ -115,7 +115,7 @@ def evaluate(
     OUT gets results.json, report.html, table.md, per_request.parquet and examples.parquet.
 
     Methods: random popular recent-popular own-most-bought own+transitions item-knn user-knn transitions ease als svd
-    bpr neural-cf sasrec sasrec-softmax content taste for leave_one_out and time_split; random bm25 dense for
+    bpr neural-cf sasrec sasrec-softmax content interests taste for leave_one_out and time_split; random bm25 dense for
     search_full and search_rerank; tasteprint-blocks tasteprint for all four; majority tfidf prototype logreg for
     labels.
 

@@ -182,7 +182,8 @@ def test_every_grid_names_options_and_valid_values() -> None:
 
 def test_fixed_names() -> None:
     first = "random popular recent-popular own-most-bought item-knn user-knn transitions own+transitions ease als svd"
-    assert " ".join(METHODS) == first + " bpr content bm25 dense tasteprint"
+    second = " bpr content interests bm25 dense neural-cf sasrec sasrec-softmax taste tasteprint-blocks tasteprint"
+    assert " ".join(METHODS) == first + second
 
 
 def test_names_are_checked() -> None:
