@@ -211,7 +211,7 @@ def _redis(address: str) -> ProfileStore:
     try:
         from .store_redis import RedisStore
     except ImportError as error:
-        raise ExtraMissingError("the Redis client is not installed; run: pip install 'tasteprint[scale]'") from error
+        raise ExtraMissingError("the Redis client is not installed; run: pip install 'tasteprint[serve]'") from error
     return RedisStore(address)
 
 

@@ -20,7 +20,9 @@ from .commands import (
     heads,
     intent,
     label,
+    live,
     profile,
+    serve,
     settings,
     smaller,
     train,
@@ -48,6 +50,12 @@ app.command("recommend")(ask.recommend)
 app.command("profile")(profile.profile)
 app.command("intent")(intent.intent)
 app.command("heads")(heads.heads)
+app.command("serve")(serve.serve)
+app.command("serve-key")(serve.serve_key)
+app.command("ingest")(live.ingest)
+app.command("forget")(live.forget)
+app.command("verify-store")(live.verify_store)
+app.command("load")(live.load)
 app.command("evaluate")(evaluate.evaluate)
 app.command("curves")(curves.curves)
 app.add_typer(train.app, name="train")

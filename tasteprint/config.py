@@ -26,7 +26,7 @@ from .retrieval.taste.config import TasteConfig
 __all__ = ["ENV_PREFIX", "Loaded", "Settings", "flatten", "load_settings"]
 
 ENV_PREFIX = "TASTEPRINT_"
-_NOT_SETTINGS = frozenset({"TASTEPRINT_CONFIG", "TASTEPRINT_SHOPS", "TASTEPRINT_DEMO", "TASTEPRINT_WORKSPACE"})
+_NOT_SETTINGS = frozenset(f"{ENV_PREFIX}{name}" for name in ("CONFIG", "SHOPS", "DEMO", "WORKSPACE", "STORE", "KEY"))
 
 
 class Settings(BaseModel):

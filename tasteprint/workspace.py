@@ -28,7 +28,7 @@ from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
 from .retrieval.state import log_from_arrays, recommender_from_state, within
 
-FORMAT = 3
+FORMAT = 4
 KIND = "workspace"
 
 Say = Callable[[str, int, int], None]
@@ -77,6 +77,8 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
     if not (path / "model").is_dir():
         raise WorkspaceError(f"no workspace at {path}; build one: tasteprint build SHOP --workspace {path}")
     held = read_artefact(path / "model", kind=KIND, verify=verify)
+    if held.meta.get("format") != FORMAT:
+        raise WorkspaceError(f"workspace {path} was built by another version; build it again: tasteprint build")
     try:
         settings = Settings.model_validate(held.meta["settings"])
     except ValidationError as error:
