@@ -102,6 +102,7 @@ _WORDS: Mapping[str, str] = {
     "shopper": "fits shoppers who know the shop as you do",
     "popularity": "is as popular as what is chosen at such moments",
     "words": 'has the words of "{query}"',
+    "read_together": 'answers "{query}" when both are read together',
 }
 
 
