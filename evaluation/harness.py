@@ -155,7 +155,7 @@ class _Bench:
     vectors: NDArray[np.float32] | None
     clock: Callable[[], float]
     tell: Progress
-    models: Path | None
+    models: Path | None = None
 
     def lacks(self, method: Method, split: Split) -> str:
         """Why a method cannot run here, or nothing."""

@@ -86,7 +86,7 @@ def test_sasrec_reads_ids_alone_and_learns_what_follows() -> None:
     rng = np.random.default_rng(2)
     histories = [list(range(first, first + 6)) for first in rng.integers(0, N_ITEMS - 6, size=120)]
     log = log_of(histories)
-    config = SasrecSoftmaxConfig(width=16, dropout=0.1, learning_rate=0.01, without_validation=15)
+    config = SasrecSoftmaxConfig(width=16, dropout=0.1, learning_rate=0.01, without_validation=40)
     model = fit_sasrec(set_of(log), config, Resources(np.random.default_rng(0)))
     best = model.scores(asked(log)).argmax(axis=1)
     last = np.array([items[-1] for items in histories])
