@@ -156,7 +156,9 @@ def test_rescored_options_give_what_a_new_fit_gives(name: str) -> None:
         late = tuning._scorer(method, train, options, fits, Resources(np.random.default_rng(0)))
         fresh = method.fit(train, method.config(**options), Resources(np.random.default_rng(0)))
         assert type(start) is type(late)
-        assert np.array_equal(late.scores(split.requests), fresh.scores(split.requests)), option
+        found, expected = late.scores(split.requests), fresh.scores(split.requests)
+        exact = 0.0 if not method.random else 1e-4  # sums over threads come in any order where something is trained
+        np.testing.assert_allclose(found, expected, rtol=exact, atol=exact, err_msg=option)
 
 
 def test_tuning_stops_at_its_budget() -> None:
