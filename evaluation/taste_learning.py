@@ -131,7 +131,7 @@ def same_events(one: EventLog, other: EventLog) -> bool:
 
 def training_digest(train: TrainingSet, config: TasteConfig, seed: int) -> str:
     """Digest of everything a training depends on, 16 hex digits; names its checkpoints."""
-    digest = hashlib.blake2b(f"{config.model_dump_json()} {seed}".encode(), digest_size=8)
+    digest = hashlib.blake2b(f"{config.model_dump_json()} {seed} {SAMPLE}".encode(), digest_size=8)
     log = train.log
     for column in (log.user_start, log.item, log.at_s, log.kind, log.weight, train.vectors):
         if column is not None:
