@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.encoder import Encoder
-from ..profiling.errors import ConfigError, ShopError
+from ..profiling.errors import ConfigError
 from ..profiling.shop import Shop
 from ..retrieval.alike import AlikeModel, fit_alike
 from ..retrieval.popularity import fit_popular
 from ..retrieval.scorer import Scorer, TrainingSet
 from .curves import CURVES, Point, Progress, measure_curves
-from .harness import Options, make_split
+from .harness import Options, make_split, training_set, validation_of
 from .methods import METHODS, Resources, chosen_methods
 from .splits import Split
 
@@ -83,15 +83,10 @@ def run_curves(
     tell("splitting", 0, 1)
     split = make_split(shop, protocol, options)
 
-    def training(of: Split) -> TrainingSet:
-        return TrainingSet(of.train, shop.table("items"), vectors, of.until_s, clocks_agree, shop.users)
+    train = training_set(shop, split, vectors)
 
     def validation() -> tuple[TrainingSet, Split] | None:
-        try:
-            before = make_split(shop, protocol, options, stage="valid")
-        except ShopError:
-            return None
-        return training(before), before
+        return validation_of(shop, protocol, options, vectors)
 
     scorers: dict[str, Scorer] = {}
     for name in wanted:
@@ -99,7 +94,7 @@ def run_curves(
         resources = Resources(
             np.random.default_rng(seed), encoder, validation, clock=clock, models=models, tell=progress
         )
-        fitted = _fitted(name, training(split), resources)
+        fitted = _fitted(name, train, resources)
         scorers |= {} if fitted is None else {name: fitted}
     asked = replace(split, slices={}, target_slices={})
     if options.sample is not None:

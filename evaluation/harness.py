@@ -86,15 +86,32 @@ def make_split(shop: Shop, protocol: str, options: Options, *, stage: Stage | No
         raise ConfigError(f"only_new: is for {' and '.join(BEHAVIOUR)}, got {protocol!r}; leave it out")
     if options.only_new and exclude is False:
         raise ConfigError("only_new: leaves seen items out, which exclude_seen=False forbids; give one of them")
-    if protocol == "leave_one_out":
-        split = leave_one_out(shop, stage=at, fit_on=fit_on or "train", exclude_seen=exclude)
-        return only_new(split) if options.only_new else split
-    if protocol == "time_split":
-        split = time_split(shop, stage=at, fit_on=fit_on, window=options.window, exclude_seen=exclude)
+    if protocol in BEHAVIOUR:
+        if protocol == "leave_one_out":
+            split = leave_one_out(shop, stage=at, fit_on=fit_on or "train", exclude_seen=exclude)
+        else:
+            split = time_split(shop, stage=at, fit_on=fit_on, window=options.window, exclude_seen=exclude)
         return only_new(split) if options.only_new else split
     if protocol in ("search_full", "search_rerank"):
         return search_split(shop, mode="full" if protocol == "search_full" else "rerank", stage=at)
     raise ConfigError(f"protocol: must be one of {', '.join(RANKING_PROTOCOLS)} or labels, got {protocol!r}")
+
+
+def training_set(shop: Shop, split: Split, vectors: NDArray[np.float32] | None) -> TrainingSet:
+    """What may be learned from at a split; ``vectors`` are aligned with ``shop.items``, (n_items, d)."""
+    clock = bool(shop.meta.get("absolute_time", True))
+    return TrainingSet(split.train, shop.table("items"), vectors, split.until_s, clock, shop.users)
+
+
+def validation_of(
+    shop: Shop, protocol: str, options: Options, vectors: NDArray[np.float32] | None
+) -> tuple[TrainingSet, Split] | None:
+    """The validation split of a protocol and a training set that ends before it; None where the shop has none."""
+    try:
+        split = make_split(shop, protocol, options, stage="valid")
+    except ShopError:
+        return None
+    return training_set(shop, split, vectors), split
 
 
 def evaluate(
@@ -166,8 +183,7 @@ class _Bench:
         return ""
 
     def training(self, split: Split) -> TrainingSet:
-        clock = bool(self.shop.meta.get("absolute_time", True))
-        return TrainingSet(split.train, self.shop.table("items"), self.vectors, split.until_s, clock, self.shop.users)
+        return training_set(self.shop, split, self.vectors)
 
     def resources(self, rng: np.random.Generator) -> Resources:
         return Resources(
@@ -182,11 +198,7 @@ class _Bench:
 
     def validation(self) -> tuple[TrainingSet, Split] | None:
         """The validation split with a training set that ends before it; None where the shop has no such split."""
-        try:
-            split = make_split(self.shop, self.protocol, self.options, stage="valid")
-        except ShopError:
-            return None
-        return self.training(split), split
+        return validation_of(self.shop, self.protocol, self.options, self.vectors)
 
     def run(self, name: str, split: Split, config: BaseModel | None) -> Run:
         """Fit, rank and measure one method, over seeds where it is random."""

@@ -32,6 +32,7 @@ from ..retrieval.recommender import (
     Recommender,
     RecommenderConfig,
     fit_recommender,
+    weighed,
 )
 from ..retrieval.repeats import choose_repeat
 from ..retrieval.scorer import Scorer, TrainingSet
@@ -193,12 +194,13 @@ def choose(
     ``before`` ends before the requests of ``split``; ``taste_of`` gives the taste model that learned a training set;
     from ``answers``, judged training queries, the second stage learns instead, and ``split`` decides whether it wins.
     """
-    learned = learn(before, split, config, rng=rng, encoder=encoder, taste_model=taste_of(before))
+    learned, parts = _learn(before, split, config, rng=rng, encoder=encoder, taste_model=taste_of(before))
+    fitted = weighed(parts, weights=learned.weights, newcomer_weights=learned.newcomer_weights, gate=learned.gate)
 
     def fit(data: TrainingSet) -> Recommender:
         return fit_chosen(data, learned, split, encoder=encoder, taste_model=taste_of(data))
 
-    return learned, learn_ranker(fit, before, split, config.ranking, rng=rng, answers=answers)
+    return learned, learn_ranker(fit, before, split, config.ranking, rng=rng, fitted=fitted, answers=answers)
 
 
 def tastes(
@@ -275,7 +277,19 @@ def learn(
     taste_model: TasteModel | None = None,
 ) -> Learned:
     """Choose settings and weights on a validation split whose training set is ``train``; ``taste_model`` learned it."""
-    config = config or TasteprintConfig()
+    return _learn(train, split, config or TasteprintConfig(), rng=rng, encoder=encoder, taste_model=taste_model)[0]
+
+
+def _learn(
+    train: TrainingSet,
+    split: Split,
+    config: TasteprintConfig,
+    *,
+    rng: np.random.Generator,
+    encoder: Encoder | None,
+    taste_model: TasteModel | None,
+) -> tuple[Learned, Recommender]:
+    """What `learn` chose, and the parts it chose among, fitted on ``train``."""
     n = int(np.clip(_CELLS / max(train.log.n_items, 1), config.least_requests, config.most_requests))
     sample = split.sample(n, rng)
     settings = config.recommender
@@ -301,7 +315,7 @@ def learn(
     gate = None
     if not sample.requests.texts:
         gate = choose_gate(found, weights, with_history.requests, with_history.cluster, rng=rng).gate
-    return Learned(settings, weights, ndcg, single, new, gate=gate)
+    return Learned(settings, weights, ndcg, single, new, gate=gate), model
 
 
 def _newcomer_weights(model: Recommender, sample: Split, *, n: int) -> dict[str, float]:

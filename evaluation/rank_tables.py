@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..profiling.errors import ConfigError
 from ..profiling.log import Requests
-from ..retrieval.rank_facts import RankFacts, text_rows
+from ..retrieval.rank_facts import RankFacts
 from ..retrieval.rank_features import Asked, Features, rank_features
 from ..retrieval.ranker import RankTable
 from ..retrieval.recommender import Recommender
@@ -45,7 +45,7 @@ def gather_ranks(
         requests, truth = sample.requests.take(rows), sample.truth.take(rows)
         judged = _judged(truth, requests.log.n_items) if sample.judged_only else None
         _, pool = model.candidates(requests, depth=depth, also=judged)
-        features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
+        features = rank_features(Asked(pool, requests, facts, model.text_rows), groups)
         gain = gains_of(truth, pool.request, pool.item)
         right = np.bincount(pool.request, gain, minlength=len(pool.count)) > 0
         kept = right[pool.request] if judged is None else right[pool.request] & judged[pool.request, pool.item]
@@ -99,7 +99,7 @@ def impression_table(
     there[shown] = True
     truth = relevance(shown[0], shown[1], len(requests), gain=np.asarray(chosen, dtype=np.float32))
     _, pool = model.candidates(requests, depth=depth, also=there)
-    features = rank_features(Asked(pool, requests, facts, text_rows(model.space.items)), groups)
+    features = rank_features(Asked(pool, requests, facts, model.text_rows), groups)
     seen = there[pool.request, pool.item]
     left, gain = pool.take(seen), gains_of(truth, pool.request, pool.item)[seen]
     return RankTable(features.names, features.values[seen], gain, left.count, ideal_dcg(truth, 10), left.fused)

@@ -7,7 +7,8 @@ with filters and reasons, is `engine`'s work and uses the same parts and weights
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -149,8 +150,13 @@ class Recommender:
             rows = slice(first, first + step)
             some = requests.take(rows)
             fused, pool = self.candidates(some, depth=stage.depth)
-            out[rows] = above_the_rest(fused, pool, stage.scores(pool, some, text_rows(self.space.items)))
+            out[rows] = above_the_rest(fused, pool, stage.scores(pool, some, self.text_rows))
         return out
+
+    @cached_property
+    def text_rows(self) -> Float:
+        """Item rows whose inner products say how alike two texts are, (n_items, d); found once, not a request."""
+        return text_rows(self.space.items)
 
     def stage_for(self, *, asked: bool) -> SecondStage | None:
         """The second stage of requests in words, or of those without; none where ranks are fused."""
@@ -272,6 +278,20 @@ def fit_recommender(
     space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=clock, taste_model=taste_model)
     sources = {name: SOURCES[name](train, config) for name in PARTS if name in {**chosen, **new} and name in SOURCES}
     return Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion, gate)
+
+
+def weighed(
+    model: Recommender, *, weights: Mapping[str, float], newcomer_weights: Mapping[str, float], gate: Gate | None = None
+) -> Recommender:
+    """The same fitted parts under other weights: what `fit_recommender` makes of them, without fitting again.
+
+    Parts must have been fitted for every name with a weight; those that are left without one are dropped.
+    """
+    chosen = {n: float(weights[n]) for n in model.weights if weights.get(n, 0.0) > 0}
+    wanted = newcomer_weights or chosen
+    new = {n: float(wanted[n]) for n in NEWCOMER_PARTS if n in model.weights and wanted.get(n, 0.0) > 0}
+    sources = {name: source for name, source in model.sources.items() if name in {**chosen, **new}}
+    return replace(model, weights=chosen, newcomer_weights=new, sources=sources, gate=gate)
 
 
 def _usable(weights: Mapping[str, float], config: RecommenderConfig) -> dict[str, float]:

@@ -22,7 +22,6 @@ from .alike import AlikeModel
 from .explanation import Events, by_item, reason, sentence, source_events, taste_events
 from .fusion import FAR, inverse_scale, reciprocal_rank
 from .neighbours import NeighboursModel
-from .rank_facts import text_rows
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
@@ -148,7 +147,7 @@ class View:
         asked = bool(self.requests.texts)
         beside = [name for name in parts if asked and name not in SEARCH_PARTS]
         personal = {name: parts[name].astype(np.float64) * self.weights[name] for name in beside}
-        vectors = text_rows(self.engine.recommender.space.items)
+        vectors = self.engine.recommender.text_rows
         return reorder(
             self.stage, self.requests, rows, parts=parts, fused=self.fused(rows), personal=personal, vectors=vectors
         )

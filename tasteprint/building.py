@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .config import Settings
-from .evaluation.harness import Options, make_split
+from .evaluation.harness import Options, validation_of
 from .evaluation.pipeline import Learned, TasteprintConfig, choose, default_weights, tastes
 from .evaluation.rank_learning import LearnedRanker, with_ranker
 from .evaluation.search_split import judged_to_learn
@@ -241,12 +241,9 @@ def _choose(
 def validation_splits(shop: Shop, everything: TrainingSet) -> Iterator[tuple[str, TrainingSet, Split]]:
     """The protocols a shop can choose on, each with a training set that ends before its validation requests."""
     for protocol in ("time_split" if everything.shared_clock else "leave_one_out", "search_full"):
-        try:
-            split = make_split(shop, protocol, Options(), stage="valid")
-        except ShopError:
-            continue  # the shop has nothing to choose on here; the defaults stay
-        if len(split.requests):
-            yield protocol, replace(everything, log=split.train, until_s=split.until_s), split
+        found = validation_of(shop, protocol, Options(), everything.vectors)
+        if found is not None and len(found[1].requests):  # else there is nothing to choose on; the defaults stay
+            yield protocol, *found
 
 
 def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 Tell = Callable[[str, int, int], None]
 
 NO_ENCODER = "none"
-TRAINED = ("taste", "tasteprint-blocks", "tasteprint")
-"""Methods that train a taste model."""
 
 
 def evaluate(
@@ -201,11 +199,15 @@ def _ranking(
     """A protocol that ranks items; the catalogue is embedded only where a method needs vectors."""
     from ..evaluation.harness import evaluate as measure
     from ..evaluation.methods import METHODS, chosen_methods
+    from ..evaluation.pipeline import TasteprintConfig
     from ..profiling.layers import read_layers
 
     chosen = chosen_methods(names, protocol)
     opened, vectors = embedded(shop, chosen, encoder, cache, tell)
-    trained = {name: read_layers(METHODS[name].config, sets=sets).settings for name in chosen if name in TRAINED}
+    kinds = {name: METHODS[name].config for name in chosen}
+    trained = {
+        n: read_layers(kind, sets=sets).settings for n, kind in kinds.items() if issubclass(kind, TasteprintConfig)
+    }
     return measure(
         shop,
         protocol,
