@@ -172,7 +172,7 @@ class Service:
         state = self._someone(served, user)
         attributes = {} if state.forgotten else served.engine.attributes.get(user, {})
         events = [e for e in self.store.events(user) if e.item_id is None or e.item_id in served.catalogue.row_of]
-        now_s = self._now_s(served, state) if at_s is None else at_s
+        now_s = self.now_s(served, state) if at_s is None else at_s
         found = build_profile(user, events_table(events), served.yardsticks(), at_s=now_s, attributes=attributes)
         return {"version": served.version, **found.to_json()}
 
@@ -234,7 +234,7 @@ class Service:
         state, history = UserState(0, 0, False), None
         if ask.user is not None:
             state, history = self.histories.of(ask.user, served.catalogue)
-        at_s = self._now_s(served, state) if ask.at_s is None else ask.at_s
+        at_s = self.now_s(served, state) if ask.at_s is None else ask.at_s
         known = served.catalogue.row_of
         filters = replace(ask.filters, exclude=tuple(i for i in ask.filters.exclude if i in known))
         answer = served.engine.answer(
@@ -261,7 +261,7 @@ class Service:
             raise UnknownIdError(f"user {user!r} has no events and no known attributes here; name another one")
         return state
 
-    def _now_s(self, served: Served, state: UserState) -> float:
+    def now_s(self, served: Served, state: UserState) -> float:
         """Now, by the wall's clock or the shop's; not before a newest event that another clock dated a bit late."""
         wall = served.wall_clock if self.config.clock == "auto" else self.config.clock == "wall"
         now_s, newest_s = self._clock(), state.newest_us / 1e6
@@ -270,7 +270,7 @@ class Service:
         return newest_s if now_s < newest_s <= now_s + CLOCK_SKEW_S else now_s
 
     def _now_us(self, served: Served, user: str) -> int:
-        return round(self._now_s(served, self.store.state(user)) * 1e6)
+        return round(self.now_s(served, self.store.state(user)) * 1e6)
 
 
 def _remains(saw: bool, purged: bool) -> list[str]:
