@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.retrieval import index as index_module
 from tasteprint.retrieval.index import INDEXES, build_index
+from tasteprint.retrieval.index import flat as index_module
 
 TOLERANCE = {"flat": 1e-5, "flat-fp16": 2e-3}
 

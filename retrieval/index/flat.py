@@ -1,7 +1,7 @@
-"""The block index: FAISS over the item matrix, behind one small interface.
+"""Exhaustive search: every query is compared with every row, in shards that the cores take in parallel.
 
-Both kinds compare the query with every row, so nothing is missed; ``flat-fp16`` halves the memory that has to be read,
-which is what a single query waits for. Approximate kinds, updates and GPUs belong to a later interface of this module.
+Nothing is missed. ``flat-fp16`` and ``sq8`` halve and quarter the memory that has to be read, which is what a single
+query waits for, and say how far rounding can move a score. Kinds that skip rows are `approximate`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.errors import ArtefactError, ExtraMissingError
+from ...profiling.errors import ArtefactError
+from .types import Found, Mask, Rows, Scores, best_of, check_allowed, check_matrix, check_queries, import_faiss
 
 INDEXES: Mapping[str, str] = {"flat": "Flat", "flat-fp16": "SQfp16"}
 """Kind of index -> what FAISS calls it."""
@@ -44,29 +45,21 @@ class BlockIndex:
     slack: float
     pool: ThreadPoolExecutor = field(repr=False)
 
-    def search(
-        self, query: NDArray[np.float32], k: int, *, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The ``k`` rows with the largest inner product, best first, ties by row.
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the codes."""
+        return sum(int(index.ntotal) * int(index.sa_code_size()) for _, index in self.shards)
 
-        Args:
-            query: (dim,) float32
-            k: rows wanted, >= 1; fewer come back when fewer are allowed
-            allowed: rows that may come back, (n_items,); None for all
+    def search(self, query: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> tuple[Rows, Scores]:
+        """The ``k`` rows with the largest inner product; see `ItemIndex.search`."""
+        return self.search_batch(query[None], k, allowed=allowed).one(0)
 
-        Returns:
-            rows (m,) int64 and their inner products (m,), m <= k
-
-        Raises:
-            ValueError: the query has another width or is not finite.
-        """
-        if query.shape != (self.dim,) or not np.isfinite(query).all():
-            raise ValueError(f"query must be {self.dim} finite numbers, got shape {query.shape}")
-        wide = np.ascontiguousarray(query[None], dtype=np.float32)
+    def search_batch(self, queries: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> Found:
+        """As `search`, for many queries."""
+        wide = check_queries(queries, self.dim, k)
+        check_allowed(allowed, self.n_items)
         found = list(self.pool.map(lambda shard: _search_shard(shard, wide, k, allowed), self.shards))
-        rows, scores = np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
-        best = np.lexsort((rows, -scores))[:k]
-        return rows[best], scores[best]
+        return best_of(np.hstack([f[0] for f in found]), np.hstack([f[1] for f in found]), k)
 
 
 def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> BlockIndex:
@@ -77,15 +70,10 @@ def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> Bloc
             unknown.
         ExtraMissingError: FAISS is not installed.
     """
-    faiss = _faiss()
+    faiss = import_faiss()
     if kind not in INDEXES:
         raise ArtefactError(f"index kind must be one of {', '.join(INDEXES)}, got {kind!r}")
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise ArtefactError(f"an index needs at least one row and one dimension, got shape {matrix.shape}")
-    fits = np.abs(matrix) <= (_FP16_MOST if kind == "flat-fp16" else np.finfo(np.float32).max)  # false for NaN
-    if not fits.all():
-        bad = int(np.argmin(fits.all(axis=1)))
-        raise ArtefactError(f"item vectors must be finite numbers that {kind} can hold; row {bad} is not")
+    check_matrix(matrix, kind=kind, largest=_FP16_MOST if kind == "flat-fp16" else float(np.finfo(np.float32).max))
     n_items, dim = matrix.shape
     workers = max(1, min(os.cpu_count() or 1, -(-n_items // _SHARD_ROWS)))
     bounds = np.linspace(0, n_items, workers + 1).astype(int)
@@ -103,22 +91,13 @@ def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> Bloc
 
 
 def _search_shard(
-    shard: tuple[int, Any], query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    shard: tuple[int, Any], queries: NDArray[np.float32], k: int, allowed: Mask | None
+) -> tuple[Rows, Scores]:
     first, index = shard
     options = None
     if allowed is not None:
-        faiss = _faiss()
+        faiss = import_faiss()
         bits = np.packbits(allowed[first : first + index.ntotal], bitorder="little")
         options = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-    scores, rows = index.search(query, min(k, index.ntotal), params=options)
-    real = rows[0] >= 0  # FAISS pads with -1, and row -1 would be a real item
-    return rows[0][real] + first, scores[0][real]
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ExtraMissingError("FAISS is not installed; run: pip install 'tasteprint[cpu]' (or [gpu])") from error
-    return faiss
+    scores, rows = index.search(queries, min(k, index.ntotal), params=options)
+    return np.where(rows >= 0, rows + first, rows), scores  # FAISS pads with -1, and row -1 would be a real item
