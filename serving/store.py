@@ -145,7 +145,7 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class StoreCount:
-    """How much a store holds."""
+    """How much a store holds; of removed events the keys count until their shopper is forgotten."""
 
     users: int
     events: int
@@ -170,6 +170,13 @@ class ProfileStore(Protocol):
 
     def events(self, user_id: str) -> list[StoredEvent]:
         """All events of a shopper by `StoredEvent.order`; none for an unknown one."""
+        ...
+
+    def remove(self, user_id: str, keys: Sequence[str]) -> int:
+        """Take events of these keys out of a shopper's history; how many there were.
+
+        Their keys stay taken, so that an event which is delivered again does not come back.
+        """
         ...
 
     def users(self) -> Iterator[str]:

@@ -34,6 +34,18 @@ if added > 0 then
 end
 return added
 """
+_REMOVE = """
+local removed = 0
+for n = 1, #ARGV do
+  local kept = redis.call('HGET', KEYS[1], ARGV[n])
+  if kept and kept ~= '' then
+    redis.call('HSET', KEYS[1], ARGV[n], '')
+    removed = removed + 1
+  end
+end
+if removed > 0 then redis.call('HSET', KEYS[2], 'version', redis.call('INCR', KEYS[3])) end
+return removed
+"""
 _FORGET = """
 local found = {redis.call('HLEN', KEYS[1]), redis.call('HLEN', KEYS[3])}
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
@@ -66,6 +78,7 @@ class RedisStore:
             self._redis.setnx(f"{_PREFIX}salt", os.urandom(16))
             self._salt = bytes(self._redis.get(f"{_PREFIX}salt"))
             self._append = self._redis.register_script(_APPEND)
+            self._remove = self._redis.register_script(_REMOVE)
             self._forget = self._redis.register_script(_FORGET)
 
     @property
@@ -103,7 +116,15 @@ class RedisStore:
         """All events of a shopper by `StoredEvent.order`."""
         with _told("read"):
             rows = self._redis.hvals(_events(user_id))
-        return sorted((StoredEvent(*json.loads(row)) for row in rows), key=attrgetter("order"))
+        return sorted((StoredEvent(*json.loads(row)) for row in rows if row), key=attrgetter("order"))
+
+    def remove(self, user_id: str, keys: Sequence[str]) -> int:
+        """Take events out of a shopper's history; their keys stay taken."""
+        with _told("write"):
+            removed = int(self._remove(keys=[_events(user_id), _state(user_id), f"{_PREFIX}clock"], args=list(keys)))
+        if removed:
+            self._rewrite_log()
+        return removed
 
     def users(self) -> Iterator[str]:
         """Ids of the shoppers with events, in any order."""

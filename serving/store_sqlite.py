@@ -46,6 +46,14 @@ CREATE TABLE IF NOT EXISTS forgotten (mark TEXT PRIMARY KEY, at_us INTEGER) WITH
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 _INSERT = f"INSERT OR IGNORE INTO events VALUES ({', '.join('?' * len(EVENT_FIELDS))})"
+_REMOVED = ""  # the kind of an event of which nothing but the key is left
+_BLANK = ", ".join(
+    f"{name} = {0 if name in ('at_us', 'seq') else f'{_REMOVED!r}' if name == 'kind' else 'NULL'}"
+    for name in EVENT_FIELDS
+    if name not in ("user_id", "key")
+)
+_EVENTS = "SELECT * FROM events WHERE user_id = ? AND kind <> ?"
+_REMOVE = f"UPDATE events SET {_BLANK} WHERE user_id = ? AND key = ? AND kind <> {_REMOVED!r}"
 _TOUCH = """
 INSERT INTO users VALUES (?1, ?2, ?3)
 ON CONFLICT (user_id) DO UPDATE SET version = ?2, newest_us = max(newest_us, ?3)
@@ -95,8 +103,7 @@ class SqliteStore:
         batches = [(user, list(batch)) for user, batch in groupby(sorted(events, key=by_user), key=by_user)]
         stored = skipped = 0
         with self._transaction() as writer:
-            writer.execute("UPDATE about SET value = value + 1 WHERE name = 'clock'")
-            (clock,) = writer.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
+            clock = self._tick(writer)
             for user, batch in batches:
                 if skip_forgotten and self._is_forgotten(writer, user):
                     skipped += len(batch)
@@ -120,8 +127,17 @@ class SqliteStore:
     def events(self, user_id: str) -> list[StoredEvent]:
         """All events of a shopper by `StoredEvent.order`."""
         with _told("read"):
-            rows = self._reader().execute("SELECT * FROM events WHERE user_id = ?", (user_id,)).fetchall()
+            rows = self._reader().execute(_EVENTS, (user_id, _REMOVED)).fetchall()
         return sorted((StoredEvent(*row) for row in rows), key=attrgetter("order"))
+
+    def remove(self, user_id: str, keys: Sequence[str]) -> int:
+        """Take events out of a shopper's history and overwrite where they stood; their keys stay taken."""
+        with self._transaction() as writer:
+            removed = writer.executemany(_REMOVE, [(user_id, key) for key in keys]).rowcount
+            if removed > 0:
+                writer.execute(_TOUCH, (user_id, self._tick(writer), 0))
+        self._purge()
+        return max(removed, 0)
 
     def users(self) -> Iterator[str]:
         """Ids of the shoppers with events, sorted."""
@@ -208,6 +224,13 @@ class SqliteStore:
                 if self._writer.in_transaction:  # a full disk may have ended it already
                     self._writer.execute("ROLLBACK")
                 raise
+
+    @staticmethod
+    def _tick(writer: sqlite3.Connection) -> int:
+        """The next version."""
+        writer.execute("UPDATE about SET value = value + 1 WHERE name = 'clock'")
+        (clock,) = writer.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
+        return int(clock)
 
     def _is_forgotten(self, connection: sqlite3.Connection, user_id: str) -> bool:
         mark = forgotten_mark(user_id, self._salt)

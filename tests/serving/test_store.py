@@ -66,6 +66,22 @@ def test_the_suite_covers_every_store() -> None:
     assert set(STORES) == {"sqlite", "redis", "rediss"}
 
 
+def test_removed_events_stay_away(opener: Opener) -> None:
+    store = opener()
+    said = [event("ann", n, text="secret words") for n in range(4)]
+    store.append([*said, event("bob", 1)])
+    before = store.state("ann")
+    assert store.remove("ann", ["k1", "k3", "never there"]) == 2
+    assert store.remove("ann", ["k1"]) == 0
+    assert store.remove("nobody", ["k1"]) == 0
+    assert store.events("ann") == [said[0], said[2]]
+    assert store.state("ann").version > before.version
+    assert store.append(said) == Appended(0, 4)  # delivered again: known, and still gone
+    assert store.events("ann") == [said[0], said[2]]
+    assert store.events("bob") == [event("bob", 1)]
+    assert opener().events("ann") == [said[0], said[2]]
+
+
 def test_an_empty_store(opener: Opener) -> None:
     store = opener()
     store.ping()
