@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from record import record
 
-from tasteprint.evaluation.harness import Options, make_split
-from tasteprint.evaluation.pipeline import usable_parts
+from tasteprint.evaluation.first_stage import usable_parts
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
 from tasteprint.profiling.embeddings import embed_items
 from tasteprint.profiling.encoder import open_encoder

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from record import record
 
-from tasteprint.evaluation.harness import Options, make_split
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
 from tasteprint.evaluation.significance import compare
 from tasteprint.profiling.shop import read_shop

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from record import record
 
-from tasteprint.evaluation.harness import Options, make_split
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import mean, measure, rank, slice_means
 from tasteprint.evaluation.taste_learning import known_requests
 from tasteprint.profiling.embeddings import embed_items

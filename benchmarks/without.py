@@ -10,8 +10,8 @@ from pathlib import Path
 
 from record import record
 
+from tasteprint.evaluation.first_stage import TasteprintConfig
 from tasteprint.evaluation.harness import evaluate
-from tasteprint.evaluation.pipeline import TasteprintConfig
 from tasteprint.profiling.embeddings import embed_items
 from tasteprint.profiling.encoder import open_encoder
 from tasteprint.profiling.shop import read_shop

@@ -20,8 +20,8 @@ from ..retrieval.alike import AlikeModel, fit_alike
 from ..retrieval.popularity import fit_popular
 from ..retrieval.scorer import Scorer, TrainingSet
 from .curves import CURVES, Point, Progress, measure_curves
-from .harness import Options, make_split, training_set, validation_of
 from .methods import METHODS, Resources, chosen_methods
+from .protocol import Options, make_split, training_set, validation_of
 from .splits import Split
 
 SEGMENTS = "segments"

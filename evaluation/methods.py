@@ -33,7 +33,8 @@ from .baselines.neural_cf import NeuralCfConfig, fit_neural_cf
 from .baselines.sasrec import SasrecConfig, SasrecSoftmaxConfig, fit_sasrec
 from .baselines.svd import SvdConfig, fit_svd
 from .baselines.user_knn import UserKnnConfig, fit_user_knn
-from .pipeline import OneSearchConfig, TasteOnlyConfig, TasteprintConfig, fit_tasteprint
+from .first_stage import OneSearchConfig, TasteOnlyConfig, TasteprintConfig
+from .pipeline import fit_tasteprint
 from .splits import Split
 
 BEHAVIOUR = ("leave_one_out", "time_split")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.harness import TESTED, Options, Progress, evaluate
+from ..evaluation.harness import TESTED, Progress, evaluate
+from ..evaluation.protocol import Options
 from ..evaluation.results import Results, Run, write_results
 from ..evaluation.significance import compare
 from ..evaluation.splits import Stage

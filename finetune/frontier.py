@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..evaluation.gains import grade_gain
-from ..evaluation.harness import Options, evaluate
+from ..evaluation.harness import evaluate
+from ..evaluation.protocol import Options
 from ..evaluation.significance import Paired, clustered_t
 from ..profiling.embeddings import embed_texts
 from ..profiling.encoder import Encoder, EncoderConfig, open_encoder

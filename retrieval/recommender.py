@@ -287,9 +287,10 @@ def weighed(
 
     Parts must have been fitted for every name with a weight; those that are left without one are dropped.
     """
-    chosen = {n: float(weights[n]) for n in model.weights if weights.get(n, 0.0) > 0}
+    fitted = {**model.weights, **model.newcomer_weights}
+    chosen = {n: float(weights[n]) for n in PARTS if n in model.weights and weights.get(n, 0.0) > 0}
     wanted = newcomer_weights or chosen
-    new = {n: float(wanted[n]) for n in NEWCOMER_PARTS if n in model.weights and wanted.get(n, 0.0) > 0}
+    new = {n: float(wanted[n]) for n in PARTS if n in NEWCOMER_PARTS and n in fitted and wanted.get(n, 0.0) > 0}
     sources = {name: source for name, source in model.sources.items() if name in {**chosen, **new}}
     return replace(model, weights=chosen, newcomer_weights=new, sources=sources, gate=gate)
 

@@ -1,93 +1,26 @@
-"""The HTTP application: routes, keys, rates and deadlines around `service.Service`.
-
-Work runs on a few threads of its own; what finds them all taken waits, and beyond a bound is told to come back. An
-answer that is overdue is given up: its caller gets 503 at once, its thread finishes alone.
-"""
+"""The HTTP application: routes around `service.Service`. Keys, rates and deadlines are `desk`'s."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Response
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from . import answers, shapes
 from .config import ServeConfig
-from .keys import ApiKey, Rates, Scope, caller
-from .metrics import Metrics
+from .desk import Desk, needs, responses_of
+from .keys import ApiKey
 from .middleware import Around
 from .problems import Problem, ProblemDocument, documented, install
 from .service import CLOCK_SKEW_S, Service
 
-_BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
 _DESCRIPTION = "Profiles that live, searches and recommendations that say why. Errors are RFC 9457 problem documents."
-_REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
 User = Annotated[str, Path(min_length=1, max_length=200, description="shopper's id", examples=["1228"])]
-
-
-class Desk:
-    """What routes share: the service, who may call, and the threads that work.
-
-    Args:
-        service: answers
-        config: limits
-        keys: by sha256; None = anybody may do anything
-    """
-
-    def __init__(self, service: Service, config: ServeConfig, keys: Mapping[str, ApiKey] | None) -> None:
-        self.service, self.config, self.keys = service, config, keys
-        self.metrics = Metrics()
-        self._rates = Rates(config.rate, config.burst, clock=time.monotonic)
-        self._threads = ThreadPoolExecutor(config.threads, "answer")
-        self._taken = 0
-
-    def admit(self, request: Request, given: HTTPAuthorizationCredentials | None, scope: Scope) -> None:
-        """Let a caller in, or raise `Problem`."""
-        key = caller(self.keys, None if given is None else given.credentials)
-        if key is None:
-            raise Problem(
-                401,
-                "Send a key as 'Authorization: Bearer KEY'; the one sent is not known, if any was.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        request.state.key_name = key.name
-        if not key.allows(scope):
-            raise Problem(403, f"The key {key.name!r} may not do what needs the scope {scope!r}; use one that may.")
-        if wait_s := self._rates.wait_s(key.name):
-            raise Problem(
-                429, f"At most {self.config.rate:g} requests a second; wait.", headers={"Retry-After": f"{wait_s:.0f}"}
-            )
-
-    async def run(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
-        """Do work on a thread, within the deadline, and answer with what it returns."""
-        if self._taken >= self.config.threads + self.config.waiting:
-            raise Problem(503, "All threads are busy; try again soon.", headers={"Retry-After": "1"})
-        self._taken += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
-        future.add_done_callback(self._done)
-        try:
-            found = await asyncio.wait_for(asyncio.shield(future), self.config.timeout_s)
-        except TimeoutError:
-            raise Problem(
-                503, f"Not answered within {self.config.timeout_s:g} seconds.", headers={"Retry-After": "1"}
-            ) from None
-        return JSONResponse(found)
-
-    def close(self) -> None:
-        """Let threads finish, write what waits."""
-        self._threads.shutdown()
-        self.service.close()
-
-    def _done(self, future: asyncio.Future[dict[str, Any]]) -> None:
-        self._taken -= 1
-        if not future.cancelled():
-            future.exception()  # looked at: an overdue failure is no warning
 
 
 def create_app(
@@ -133,55 +66,38 @@ def create_app(
     return app
 
 
-def _needs(desk: Desk, scope: Scope) -> Any:
-    """A dependency that lets in only callers with a scope; where no keys are asked for, the document asks for none."""
-
-    async def anybody(request: Request) -> None:
-        desk.admit(request, None, scope)
-
-    async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
-        desk.admit(request, given, scope)
-
-    return Depends(anybody if desk.keys is None else check)
-
-
-def _documented(model: type, *also: int) -> dict[int | str, dict[str, Any]]:
-    """Responses of a route: its answer, and every refusal."""
-    return {200: {"model": model}, **_REFUSALS, **documented(*also)}
-
-
 def _asking(desk: Desk) -> APIRouter:
     """Routes that answer questions."""
-    router = APIRouter(prefix="/v1", tags=["ask"], dependencies=[_needs(desk, "read")])
+    router = APIRouter(prefix="/v1", tags=["ask"], dependencies=[needs(desk, "read")])
     service = desk.service
 
-    @router.post("/search", summary="Items for a query", responses=_documented(answers.ListAnswer))
+    @router.post("/search", summary="Items for a query", responses=responses_of(answers.ListAnswer))
     async def search(body: shapes.SearchRequest) -> Response:
         """Items for a query, personal where a shopper is named; with reasons that add up to the score."""
         _within(desk.config, k=body.k, query=body.query)
         return await desk.run(service.answer, body.ask())
 
-    @router.post("/recommend", summary="Items for a shopper", responses=_documented(answers.ListAnswer))
+    @router.post("/recommend", summary="Items for a shopper", responses=responses_of(answers.ListAnswer))
     async def recommend(body: shapes.RecommendRequest) -> Response:
         """Items for a shopper, with or without a query; newcomers get what shoppers alike choose."""
         _within(desk.config, k=body.k, query=body.query)
         return await desk.run(service.answer, body.ask())
 
     @router.post(
-        "/explain", summary="Why an item stands where it does", responses=_documented(answers.ExplainAnswer, 404)
+        "/explain", summary="Why an item stands where it does", responses=responses_of(answers.ExplainAnswer, 404)
     )
     async def explain(body: shapes.ExplainRequest) -> Response:
         """One item's score for a question, taken apart into addends, wherever it stands."""
         _within(desk.config, query=body.query)
         return await desk.run(service.explain, body.ask(), body.item_id)
 
-    @router.post("/intent", summary="What a query is read as", responses=_documented(answers.IntentAnswer))
+    @router.post("/intent", summary="What a query is read as", responses=responses_of(answers.IntentAnswer))
     async def intent(body: shapes.IntentRequest) -> Response:
         """Category, brand, price, stage, specificity and confidence of a query."""
         _within(desk.config, query=body.query)
         return await desk.run(service.intent, body.query)
 
-    @router.post("/similar", summary="Items like one", responses=_documented(answers.SimilarAnswer, 404))
+    @router.post("/similar", summary="Items like one", responses=responses_of(answers.SimilarAnswer, 404))
     async def similar(body: shapes.SimilarRequest) -> Response:
         """Items whose text means the most nearly the same."""
         _within(desk.config, k=body.k)
@@ -198,8 +114,8 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.post(
         "/events",
         summary="What shoppers did",
-        responses=_documented(answers.EventsAnswer),
-        dependencies=[_needs(desk, "write")],
+        responses=responses_of(answers.EventsAnswer),
+        dependencies=[needs(desk, "write")],
     )
     async def events(body: shapes.EventsRequest) -> Response:
         """Store a batch; when this answers, all of it is durable and in every later answer."""
@@ -215,8 +131,8 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.get(
         "/profiles/{user}/export",
         summary="Everything kept of a shopper",
-        responses=_documented(answers.ExportAnswer, 404),
-        dependencies=[_needs(desk, "admin")],
+        responses=responses_of(answers.ExportAnswer, 404),
+        dependencies=[needs(desk, "admin")],
     )
     async def export(user: User) -> Response:
         """Attributes, events, and what was shown."""
@@ -225,8 +141,8 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.get(
         "/profiles/{user}",
         summary="Who a shopper is",
-        responses=_documented(answers.ProfileAnswer, 404),
-        dependencies=[_needs(desk, "read")],
+        responses=responses_of(answers.ProfileAnswer, 404),
+        dependencies=[needs(desk, "read")],
     )
     async def profile(user: User) -> Response:
         """The profile in words and numbers, and what it is made of."""
@@ -235,8 +151,8 @@ def _profiles(desk: Desk) -> APIRouter:
     @router.delete(
         "/profiles/{user}",
         summary="Forget a shopper",
-        responses=_documented(answers.ForgetAnswer),
-        dependencies=[_needs(desk, "admin")],
+        responses=responses_of(answers.ForgetAnswer),
+        dependencies=[needs(desk, "admin")],
     )
     async def forget(user: User) -> Response:
         """Remove events, caches and what was shown; the receipt says which models saw this shopper."""
@@ -268,7 +184,7 @@ def _operating(desk: Desk) -> APIRouter:
         summary="Counters for Prometheus",
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **documented(401, 403, 429)},
-        dependencies=[_needs(desk, "read")],
+        dependencies=[needs(desk, "read")],
     )
     async def metrics() -> Response:
         """Requests, latencies, events and what is served."""

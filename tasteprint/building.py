@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from .config import Settings
-from .evaluation.harness import Options, validation_of
-from .evaluation.pipeline import Learned, TasteprintConfig, choose, default_weights, tastes
+from .evaluation.first_stage import Learned, TasteprintConfig, default_weights
+from .evaluation.pipeline import choose, tastes
+from .evaluation.protocol import Options, validation_of
 from .evaluation.rank_learning import LearnedRanker, with_ranker
 from .evaluation.search_split import judged_to_learn
 from .evaluation.splits import Split

@@ -25,8 +25,9 @@ from .demo_answers import choose_query, discovering, notes, personal, question, 
 from .demo_map import taste_map
 from .demo_people import far_apart, in_words, newcomer, portrait, tastes, timeline
 from .demo_story import Shopper, Story
-from .evaluation.harness import Options, evaluate
-from .evaluation.pipeline import TasteprintConfig
+from .evaluation.first_stage import TasteprintConfig
+from .evaluation.harness import evaluate
+from .evaluation.protocol import Options
 from .evaluation.report import intervals
 from .evaluation.results import as_json, per_request
 from .profiling.errors import ArtefactError, ExtraMissingError, ShopError

@@ -12,7 +12,8 @@ from typing import Any
 
 from .building import prepare, validation_splits
 from .config import Settings
-from .evaluation.pipeline import TasteprintConfig, wants_taste
+from .evaluation.first_stage import TasteprintConfig
+from .evaluation.pipeline import wants_taste
 from .evaluation.taste_learning import train_taste
 from .profiling.errors import ShopError
 from .trained import save_taste

@@ -186,7 +186,7 @@ def test_build(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_build_draws_on_stderr_only(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasteprint import building
-    from tasteprint.evaluation.pipeline import Learned
+    from tasteprint.evaluation.first_stage import Learned
     from tasteprint.retrieval.recommender import RecommenderConfig
 
     monkeypatch.setattr(

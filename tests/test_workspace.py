@@ -13,7 +13,7 @@ import pytest
 from tasteprint import building
 from tasteprint.building import build_workspace
 from tasteprint.config import load_settings
-from tasteprint.evaluation.pipeline import Learned
+from tasteprint.evaluation.first_stage import Learned
 from tasteprint.profiling import embed_fidelity
 from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError, WorkspaceError
 from tasteprint.profiling.fidelity import FidelityConfig

@@ -74,7 +74,7 @@ def curves(
     import time
 
     from ..evaluation.curve_run import run_curves
-    from ..evaluation.harness import Options
+    from ..evaluation.protocol import Options
     from ..profiling.errors import ConfigError
     from ..profiling.shop import read_shop
     from .evaluate import embedded

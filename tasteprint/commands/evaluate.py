@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..evaluation.harness import Options
+    from ..evaluation.protocol import Options
     from ..evaluation.results import Results
     from ..profiling.encoder import Encoder
     from ..profiling.shop import Shop
@@ -166,7 +166,7 @@ def _options(
     against: str | None,
 ) -> Options:
     """Checked options of a ranking protocol."""
-    from ..evaluation.harness import Options
+    from ..evaluation.protocol import Options
     from ..profiling.errors import ConfigError
 
     if fit_on not in (None, "train", "train+valid"):
@@ -197,9 +197,9 @@ def _ranking(
     sets: Sequence[str],
 ) -> Results:
     """A protocol that ranks items; the catalogue is embedded only where a method needs vectors."""
+    from ..evaluation.first_stage import TasteprintConfig
     from ..evaluation.harness import evaluate as measure
     from ..evaluation.methods import METHODS, chosen_methods
-    from ..evaluation.pipeline import TasteprintConfig
     from ..profiling.layers import read_layers
 
     chosen = chosen_methods(names, protocol)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tasteprint.evaluation.baselines.blend import BlendConfig, fit_blend
-from tasteprint.evaluation.harness import Options, evaluate, make_split
+from tasteprint.evaluation.harness import evaluate
 from tasteprint.evaluation.methods import METHODS, Resources
 from tasteprint.evaluation.new_items import only_new
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import rank
 from tasteprint.evaluation.ranking import seen
 from tasteprint.evaluation.results import as_json

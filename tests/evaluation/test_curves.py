@@ -15,7 +15,7 @@ from tasteprint.evaluation import curves
 from tasteprint.evaluation.curve_page import category_plot, curve_frame, curve_table
 from tasteprint.evaluation.curve_run import run_curves
 from tasteprint.evaluation.curves import CURVE_MEANINGS, CURVES, as_of_last_rebuild, measure_curves, newest
-from tasteprint.evaluation.harness import Options, make_split
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import mean, measure, rank, slice_means
 from tasteprint.evaluation.significance import clustered_t
 from tasteprint.profiling.encoder import HashEncoder

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.evaluation.harness import Options, evaluate, make_split
+from tasteprint.evaluation.harness import evaluate
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
 from tasteprint.profiling.shop import read_shop
 from tasteprint.retrieval.popularity import PopularModel, fit_popular

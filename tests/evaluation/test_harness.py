@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.evaluation import harness, methods, tuning
-from tasteprint.evaluation.harness import Options, evaluate, make_split
+from tasteprint.evaluation import harness, methods, protocol, tuning
+from tasteprint.evaluation.harness import evaluate
 from tasteprint.evaluation.labels import evaluate_labels, label_tasks, macro_f1
 from tasteprint.evaluation.methods import METHODS, Resources, chosen_methods
+from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank, slice_means
 from tasteprint.evaluation.results import as_json, as_markdown, examples, per_request, write_results
 from tasteprint.profiling.encoder import HashEncoder
@@ -76,7 +77,7 @@ def test_seen_items_are_never_ranked_where_they_are_excluded() -> None:
     assert not had & shown
 
 
-@pytest.mark.parametrize("protocol", harness.RANKING_PROTOCOLS)
+@pytest.mark.parametrize("protocol", protocol.RANKING_PROTOCOLS)
 def test_results_have_the_shape_scripts_rely_on(protocol: str, tmp_path) -> None:
     results = evaluate(SHOP, protocol, serving(protocol), encoder=ENCODER, vectors=VECTORS, options=Options(seeds=2))
     files = write_results(results, tmp_path / "out")
@@ -290,7 +291,7 @@ def test_methods_table_is_what_the_command_says() -> None:
         assert name in command.__doc__.lower()
 
 
-@pytest.mark.parametrize("protocol", harness.RANKING_PROTOCOLS)
+@pytest.mark.parametrize("protocol", protocol.RANKING_PROTOCOLS)
 def test_without_names_everything_runs_and_is_tested_against_the_pipeline(protocol: str) -> None:
     results = evaluate(SHOP, protocol, encoder=ENCODER, vectors=VECTORS)
     assert list(results.runs) == [name for name in METHODS if protocol in METHODS[name].protocols]

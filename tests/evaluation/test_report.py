@@ -14,7 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from tasteprint.commands.evaluate import evaluate as command
-from tasteprint.evaluation.harness import Options, evaluate
+from tasteprint.evaluation.harness import evaluate
+from tasteprint.evaluation.protocol import Options
 from tasteprint.evaluation.report import intervals, report_html, verdict, write_report
 from tasteprint.evaluation.report_plots import axis_step
 from tasteprint.evaluation.results import Results, as_json, per_request

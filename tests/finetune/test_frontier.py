@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tasteprint.cli import app
-from tasteprint.evaluation.harness import Options, evaluate
+from tasteprint.evaluation.harness import evaluate
+from tasteprint.evaluation.protocol import Options
 from tasteprint.finetune import distil_encoder, frontier, frontier_page, prune, pseudo
 from tasteprint.finetune.frontier import FrontierConfig, frontier_sample, pareto
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
