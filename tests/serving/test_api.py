@@ -31,7 +31,7 @@ from tasteprint.workspace import KIND, Workspace, open_workspace
 
 SHOP = tiny_shop()
 USER = str(SHOP.events["user_id"].iloc[0])
-CONFIG = ServeConfig(clock="shop", poll_s=0.05, flush_s=0.02)
+CONFIG = ServeConfig(clock="shop", poll_s=0.05, flush_s=0.02, timeout_s=60)  # a busy machine is no failure
 
 
 def client_over(workspace: Path, store: Path, config: ServeConfig = CONFIG, **more: Any) -> TestClient:

@@ -1,0 +1,102 @@
+"""The desk that every route works at: who may come in, how often, and on which thread the work is done.
+
+Work runs on a few threads of its own; what finds them all taken waits, and beyond a bound is told to come back. An
+answer that is overdue is given up: its caller gets 503 at once, its thread finishes alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from .config import ServeConfig
+from .keys import ApiKey, Rates, Scope, caller
+from .metrics import Metrics
+from .problems import Problem, documented
+from .service import Service
+
+_BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
+_REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
+
+
+class Desk:
+    """What routes share: the service, who may call, and the threads that work.
+
+    Args:
+        service: answers
+        config: limits
+        keys: by sha256; None = anybody may do anything
+    """
+
+    def __init__(self, service: Service, config: ServeConfig, keys: Mapping[str, ApiKey] | None) -> None:
+        self.service, self.config, self.keys = service, config, keys
+        self.metrics = Metrics()
+        self._rates = Rates(config.rate, config.burst, clock=time.monotonic)
+        self._threads = ThreadPoolExecutor(config.threads, "answer")
+        self._taken = 0
+
+    def admit(self, request: Request, given: HTTPAuthorizationCredentials | None, scope: Scope) -> None:
+        """Let a caller in, or raise `Problem`."""
+        key = caller(self.keys, None if given is None else given.credentials)
+        if key is None:
+            raise Problem(
+                401,
+                "Send a key as 'Authorization: Bearer KEY'; the one sent is not known, if any was.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        request.state.key_name = key.name
+        if not key.allows(scope):
+            raise Problem(403, f"The key {key.name!r} may not do what needs the scope {scope!r}; use one that may.")
+        if wait_s := self._rates.wait_s(key.name):
+            raise Problem(
+                429, f"At most {self.config.rate:g} requests a second; wait.", headers={"Retry-After": f"{wait_s:.0f}"}
+            )
+
+    async def run(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
+        """Do work on a thread, within the deadline, and answer with what it returns."""
+        if self._taken >= self.config.threads + self.config.waiting:
+            raise Problem(503, "All threads are busy; try again soon.", headers={"Retry-After": "1"})
+        self._taken += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+        future.add_done_callback(self._done)
+        try:
+            found = await asyncio.wait_for(asyncio.shield(future), self.config.timeout_s)
+        except TimeoutError:
+            raise Problem(
+                503, f"Not answered within {self.config.timeout_s:g} seconds.", headers={"Retry-After": "1"}
+            ) from None
+        return JSONResponse(found)
+
+    def close(self) -> None:
+        """Let threads finish, write what waits."""
+        self._threads.shutdown()
+        self.service.close()
+
+    def _done(self, future: asyncio.Future[dict[str, Any]]) -> None:
+        self._taken -= 1
+        if not future.cancelled():
+            future.exception()  # looked at: an overdue failure is no warning
+
+
+def needs(desk: Desk, scope: Scope) -> Any:
+    """A dependency that lets in only callers with a scope; where no keys are asked for, the document asks for none."""
+
+    async def anybody(request: Request) -> None:
+        desk.admit(request, None, scope)
+
+    async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
+        desk.admit(request, given, scope)
+
+    return Depends(anybody if desk.keys is None else check)
+
+
+def responses_of(model: type, *also: int) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route: its answer, and every refusal."""
+    return {200: {"model": model}, **_REFUSALS, **documented(*also)}
