@@ -100,7 +100,7 @@ def fit_learned(
         )
 
     known = () if trained is None else ((train, trained.final), (before, trained.before))
-    taste_of = tastes(trained, known, config, folder=resources.models, progress=resources.tell)
+    taste_of = tastes(trained, known, folder=resources.models, progress=resources.tell)
     answers = None if resources.answers is None else resources.answers(split)
     learned, ranker = choose(
         before, split, config, rng=rng, encoder=resources.encoder, taste_of=taste_of, answers=answers
@@ -136,7 +136,6 @@ def choose(
 def tastes(
     trained: TrainedTaste | None,
     known: Sequence[tuple[TrainingSet, TasteModel]],
-    config: TasteprintConfig,
     *,
     folder: Path | None,
     progress: Progress | None,
@@ -152,7 +151,7 @@ def tastes(
         for train, model in known:
             if same_events(train.log, data.log):
                 return model
-        return train_again(data, config.taste, trained, folder=folder, progress=progress)
+        return train_again(data, trained, folder=folder, progress=progress)
 
     return taste_of
 

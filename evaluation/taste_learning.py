@@ -35,11 +35,13 @@ class TrainedTaste:
     Attributes:
         before: learned from the events before the validation requests
         final: learned from all training events; ``before`` itself where they are the same
+        config: options of the training
         about: epochs and what they reached, as JSON values
     """
 
     before: TasteModel
     final: TasteModel
+    config: TasteConfig
     about: Mapping[str, Any]
 
 
@@ -88,15 +90,14 @@ def train_taste(
         progress=progress,
     )
     about = {"taste_epochs": before.epochs, "taste_ndcg": round(single_ndcg(before, sample), 4), "taste_seed": seed}
-    trained = TrainedTaste(before, before, about)
+    trained = TrainedTaste(before, before, config, about)
     if same:
         return trained
-    return replace(trained, final=train_again(train, config, trained, folder=folder, progress=progress))
+    return replace(trained, final=train_again(train, trained, folder=folder, progress=progress))
 
 
 def train_again(
     train: TrainingSet,
-    config: TasteConfig,
     trained: TrainedTaste,
     *,
     folder: Path | None = None,
@@ -107,7 +108,7 @@ def train_again(
 
     seed = int(trained.about["taste_seed"])
     ties = "together" if trained.before.together else "sequence"
-    again = config.model_copy(update={"epochs": trained.before.epochs, "ties": ties})
+    again = trained.config.model_copy(update={"epochs": trained.before.epochs, "ties": ties})
     rng = np.random.default_rng(seed)
     return fit_taste(train, again, rng=rng, folder=_folder(folder, train, again, seed), progress=progress)
 

@@ -141,6 +141,16 @@ def log_from_arrays(
     return EventLog(user_ids=user_ids, item_ids=item_ids, **columns)
 
 
+def storable(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    """Arrays as artefacts take them: contiguous, and with identifiers for names, a dot becoming two underscores."""
+    return {name.replace(".", "__"): np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def dotted(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    """The arrays under the names they had before `storable`."""
+    return {name.replace("__", "."): array for name, array in arrays.items()}
+
+
 def within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
     """The arrays whose names begin with ``prefix``, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -36,7 +36,7 @@ from .profiling.shop import Shop, read_shop
 from .retrieval.recommender import fit_recommender
 from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
-from .retrieval.state import log_arrays, recommender_state
+from .retrieval.state import log_arrays, recommender_state, storable
 from .trained import read_taste, taste_digest
 from .workspace import FORMAT, KIND, Say
 
@@ -140,7 +140,7 @@ def build_workspace(
     tell("Reading intents off the catalogue", 0, 0)
     rng = np.random.default_rng(seed)
     intent = fit_intent(everything.items, vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
-    taste = read_taste(path, everything, settings.taste, stamp=ready.embeddings.stamp)
+    taste = read_taste(path, everything, stamp=ready.embeddings.stamp)
     chosen = _choose(ready, settings, taste, rng, path, tell)
     learned = chosen.learned
     tell("Fitting the recommender", 0, 0)
@@ -179,7 +179,7 @@ def build_workspace(
         kind=KIND,
         stamp=ready.embeddings.stamp,
         inputs=inputs,
-        arrays=_storable(
+        arrays=storable(
             {f"recommender.{n}": a for n, a in arrays.items()}
             | {f"intent.{n}": a for n, a in intent_arrays.items()}
             | {f"log.{n}": a for n, a in log_arrays(log).items()}
@@ -220,7 +220,7 @@ def _choose(
         tell(f"Choosing weights on {protocol}", 0, 0)
         config = TasteprintConfig(recommender=found.recommender, taste=settings.taste, ranking=settings.ranking)
         known = () if taste is None else ((before, taste.before), (everything, taste.final))
-        taste_of = tastes(taste, known, config, folder=path / "cache" / "models", progress=tell)
+        taste_of = tastes(taste, known, folder=path / "cache" / "models", progress=tell)
         answers = judged_to_learn(ready.shop, split)
         learned, ranker = choose(before, split, config, rng=rng, encoder=encoder, taste_of=taste_of, answers=answers)
         rankers.append(ranker)
@@ -283,8 +283,3 @@ def _published(path: Path, inputs: dict[str, str]) -> dict[str, Any] | None:
     except ArtefactError:
         return None
     return dict(held.meta["about"]) if dict(held.inputs) == inputs else None
-
-
-def _storable(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Arrays as artefacts take them: contiguous, and named by identifiers."""
-    return {name.replace(".", "__"): np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -26,7 +26,7 @@ from .profiling.shop import Shop
 from .profiling.stamp import EncoderStamp
 from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
-from .retrieval.state import log_from_arrays, recommender_from_state, within
+from .retrieval.state import dotted, log_from_arrays, recommender_from_state, within
 
 FORMAT = 4
 KIND = "workspace"
@@ -65,8 +65,15 @@ class Workspace:
         return float(self.engine.log.at_s.max(initial=0.0))
 
 
-def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
+def open_workspace(
+    path: str | Path, *, verify: bool = False, around: Callable[[Encoder], Encoder] | None = None
+) -> Workspace:
     """Open a built workspace.
+
+    Args:
+        path: its folder
+        verify: whether to check every file's checksum first
+        around: what the encoder is put into, below the cache of query vectors
 
     Raises:
         WorkspaceError: nothing was built there.
@@ -85,8 +92,9 @@ def open_workspace(path: str | Path, *, verify: bool = False) -> Workspace:
         raise WorkspaceError(
             f"workspace {path} was built by another version; build it again: tasteprint build"
         ) from error
-    encoder = cached_queries(_encoder_of(settings, held.stamp, path), settings.query_cache)
-    items, arrays = held.tables["items"], {name.replace("__", "."): array for name, array in held.arrays.items()}
+    bare = _encoder_of(settings, held.stamp, path)
+    encoder = cached_queries(bare if around is None else around(bare), settings.query_cache)
+    items, arrays = held.tables["items"], dotted(held.arrays)
     log = log_from_arrays(
         within(arrays, "log."), held.tables["shoppers"]["user_id"].to_numpy(object), items["item_id"].to_numpy(object)
     )

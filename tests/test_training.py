@@ -44,8 +44,9 @@ def built(trained: Path, settings: Settings) -> Workspace:
 
 def test_the_build_uses_what_was_trained(trained: Path, built: Workspace, settings: Settings) -> None:
     ready = prepare(trained / "shop", trained / "workspace", settings, lambda *_: None)
-    kept = read_taste(trained / "workspace", ready.everything, settings.taste, stamp=ready.embeddings.stamp)
+    kept = read_taste(trained / "workspace", ready.everything, stamp=ready.embeddings.stamp)
     assert kept is not None
+    assert kept.config == settings.taste.model_copy(update={"ties": kept.config.ties})  # as trained, "auto" decided
     space = built.engine.recommender.space
     assert space.taste_model is not None
     np.testing.assert_array_equal(space.items["taste_learned"], kept.final.items)
@@ -100,7 +101,7 @@ def test_items_that_came_since_have_a_place_and_the_others_keep_theirs(
     train_workspace_taste(fewer, workspace, settings, minutes=5.0, clock=lambda: 0.0)
     opened = open_workspace(build_workspace(trained / "shop", workspace, settings).path)
     ready = prepare(fewer, workspace, settings, lambda *_: None)
-    before = read_taste(workspace, ready.everything, settings.taste, stamp=ready.embeddings.stamp)
+    before = read_taste(workspace, ready.everything, stamp=ready.embeddings.stamp)
     rows = opened.engine.recommender.space.items["taste_learned"]
     width = len(before.final.norm)
     np.testing.assert_array_equal(rows[3:, :width], before.final.items[:, :width])

@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from ...profiling.axes import unit_rows
 from ...profiling.errors import ArtefactError
 from ...profiling.taste_model import TasteModel
-from ..scorer import TrainingSet
-from .config import TasteConfig
-from .features import item_features
 
 _RIDGE = 1.0
 _LEAST_KNOWN = 0.5
@@ -26,19 +23,17 @@ _LEAST_KNOWN = 0.5
 def extended(
     model: TasteModel,
     old_row: NDArray[np.int64],
-    train: TrainingSet,
-    config: TasteConfig,
+    features: NDArray[np.float32],
     *,
-    rng: np.random.Generator,
+    cosine: bool,
 ) -> TasteModel:
-    """The same model over the items of ``train``.
+    """The same model over the present items.
 
     Args:
         model: trained on another catalogue
-        old_row: row in ``model.items`` of each item of ``train``, -1 where it is new, (n_items,)
-        train: the present catalogue
-        config: as in training
-        rng: as in `features.item_features`
+        old_row: row in ``model.items`` of each present item, -1 where it is new, (n_items,)
+        features: what the catalogue says of the present items, see `features.item_features`, (n_items, n_features)
+        cosine: as in training
 
     Raises:
         ArtefactError: less than half of the items are known, or they have other features than in training.
@@ -49,7 +44,7 @@ def extended(
             f"taste model: knows {int(known.sum()):,} of {len(known):,} items, which is too few to place the others; "
             "train it again"
         )
-    width, features = len(model.norm), item_features(train, config, rng=rng).rows
+    width = len(model.norm)
     n_features = model.items.shape[1] - width
     if n_features not in (0, features.shape[1]):
         raise ArtefactError(
@@ -58,7 +53,7 @@ def extended(
     learned = np.empty((len(known), width), dtype=np.float32)
     learned[known] = model.items[old_row[known], :width]
     placed = _predicted(features[known], learned[known], features[~known])
-    if config.cosine:  # learned vectors are all of one length, and angles alone count
+    if cosine:  # learned vectors are all of one length, and angles alone count
         placed = unit_rows(placed) * np.linalg.norm(learned[known], axis=1).mean()
     learned[~known] = placed
     return replace(model, items=np.hstack([learned, features[:, :n_features]]))
