@@ -1,0 +1,153 @@
+"""Who a shopper is, drawn: the profile, its interests over time, what was done lately, and an interest taken out.
+
+The profile itself is `profiling.profile_build`'s; here it gets a time axis and the events one may click.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...profiling.errors import UnknownIdError
+from ...profiling.interest import decay
+from ...profiling.interest_batch import event_weights
+from ...profiling.log import KINDS, EventLog
+from ...profiling.profile_build import build_profile
+from ...profiling.yardsticks import Yardsticks
+from ..current import Served
+from ..histories import events_table, user_log
+from ..service import Service
+from ..store import StoredEvent
+from .asking import carried_by, facts_of
+
+MOMENTS = 36
+"""Points of the time axis."""
+
+_DAY_S = 86_400.0
+_LATEST = 40
+
+
+def portrait(service: Service, user: str, mute: Sequence[str]) -> dict[str, Any]:
+    """A shopper's profile without the muted interests, all interests over time, and the latest events.
+
+    Raises:
+        UnknownIdError: nothing is known of them.
+        StoreError: the store cannot be read.
+    """
+    served = service.current.get()
+    engine, measured = served.engine, served.yardsticks()
+    state = service.store.state(user)
+    attributes = {} if state.forgotten else dict(engine.attributes.get(user, {}))
+    if not state.version and not attributes:
+        raise UnknownIdError(f"user {user!r} has no events and no known attributes here; name another one")
+    events = [e for e in service.store.events(user) if e.item_id is None or e.item_id in served.catalogue.row_of]
+    at_s = service.now_s(served, state)
+    whole = build_profile(user, events_table(events), measured, at_s=at_s, attributes=attributes).to_json()
+    heard = _unmuted(events, served, measured, mute) if mute else events
+    told = whole
+    if len(heard) < len(events):
+        told = build_profile(user, events_table(heard), measured, at_s=at_s, attributes=attributes).to_json()
+    log = user_log(user, events, served.catalogue)
+    names = list(dict.fromkeys(tag["name"] for tag in (*whole["tags"], *whole["recent_tags"])))
+    return {
+        "version": served.version,
+        "user": user,
+        "at": whole["at"],
+        "currency": measured.meta.get("currency"),
+        "events": len(events),
+        "muted_events": len(events) - len(heard),
+        "profile": told,
+        "tags": whole["tags"],
+        "recent_tags": whole["recent_tags"],
+        "timeline": timeline(log, measured, names, at_s),
+        "latest": [_event(served, event) for event in reversed(events[-_LATEST:])],
+    }
+
+
+def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: float) -> dict[str, Any]:
+    """How much of a shopper's interest carried each tag over time, and how much they did.
+
+    Args:
+        log: of one shopper
+        measured: the shop's yardsticks
+        names: tags
+        at_s: end of the time axis, seconds since 1970 UTC
+
+    Returns:
+        ``days`` (n_moments,), ``half_life_days``, ``lines`` of name and share (n_moments,) in [0, 1], and ``did``:
+        events of each kind since the moment before, (n_moments,) each
+    """
+    past = log.at_s <= at_s
+    at, item, weight = log.at_s[past], log.item[past], np.maximum(event_weights(log)[past], 0.0)
+    if not len(at):
+        return {"days": [], "half_life_days": None, "lines": [], "did": {}}
+    begin = min(float(at.min()), at_s - _DAY_S)
+    half_life_s = max(min(30 * _DAY_S, (at_s - begin) / 6), _DAY_S / 24)
+    moments = np.linspace(begin, at_s, MOMENTS + 1)[1:]
+    age = moments[:, None] - at[None, :]
+    left = np.where(age >= 0, weight * decay(np.maximum(age, 0.0), half_life_s), 0.0)  # (n_moments, n_events)
+    lines = []
+    for name in names:
+        columns = [measured.tags.names.index(name)]
+        share = _share(left, carried_by(measured.tags, item, columns))
+        lines.append({"name": name, "share": [round(float(s), 4) for s in share]})
+    bin_of = np.minimum(np.searchsorted(moments, at, side="left"), MOMENTS - 1)
+    did = {
+        KINDS[code]: np.bincount(bin_of[log.kind[past] == code], minlength=MOMENTS).tolist()
+        for code in np.unique(log.kind[past]).tolist()
+    }
+    days = np.datetime_as_string(moments.astype("datetime64[s]"), unit="D").tolist()
+    return {"days": days, "half_life_days": round(half_life_s / _DAY_S, 2), "lines": lines, "did": did}
+
+
+def remove_interest(service: Service, user: str, interest: str) -> dict[str, Any]:
+    """Take the events that carry a tag out of a shopper's history, for good.
+
+    Raises:
+        UnknownIdError: no such tag.
+        StoreError: the store cannot be written.
+    """
+    served = service.current.get()
+    measured = served.yardsticks()
+    if interest not in measured.tags.names:
+        raise UnknownIdError("interest: no interest has this name here; take one of the shopper's profile")
+    events = service.store.events(user)
+    kept = {e.key for e in _unmuted(events, served, measured, [interest])}
+    gone = [event.key for event in events if event.key not in kept]
+    removed = service.store.remove(user, gone)
+    service.histories.drop(user)
+    saw = user in served.engine.user_row
+    remains = ["the served model was learned with these events: build again from a shop without them"] if saw else []
+    return {"user": user, "interest": interest, "removed": removed, "remains": remains}
+
+
+def _unmuted(
+    events: Sequence[StoredEvent], served: Served, measured: Yardsticks, mute: Sequence[str]
+) -> list[StoredEvent]:
+    """Events whose item carries none of the muted tags."""
+    columns = [column for column, name in enumerate(measured.tags.names) if name in set(mute)]
+    rows = [served.catalogue.row_of.get(event.item_id or "", -1) for event in events]
+    known = np.asarray(rows, dtype=np.int64)
+    out = np.zeros(len(events), dtype=bool)
+    if columns and (known >= 0).any():
+        out[known >= 0] = carried_by(measured.tags, known[known >= 0], columns)
+    return [event for event, gone in zip(events, out.tolist(), strict=True) if not gone]
+
+
+def _share(left: NDArray[np.float64], carried: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of what is left at each moment that lies on the carried events, in [0, 1]."""
+    whole = left.sum(axis=1)
+    part = left @ carried
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 1e-12).clip(0.0, 1.0)
+
+
+def _event(served: Served, event: StoredEvent) -> dict[str, Any]:
+    """An event for people."""
+    item = facts_of(served.engine, event.item_id) if event.item_id else None
+    at_s = event.at_us / 1e6
+    shown = None if not math.isfinite(at_s) else np.datetime_as_string(np.datetime64(event.at_us, "us"), unit="m") + "Z"
+    return {"at": shown, "kind": event.kind, "query": event.query, "quantity": event.quantity, "item": item}

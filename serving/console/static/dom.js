@@ -1,0 +1,64 @@
+// Elements made from text, never from markup, so nothing a shop or a shopper wrote can become code.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element: attributes by name, `on` for listeners, `css` for custom properties; children are nodes or text. */
+export function h(tag, given = {}, ...children) {
+  return fill(document.createElement(tag), given, children);
+}
+
+/** The same for a drawing. */
+export function s(tag, given = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), given, children);
+}
+
+function fill(element, given, children) {
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "on") for (const [event, run] of Object.entries(value)) element.addEventListener(event, run);
+    else if (name === "css") for (const [key, is] of Object.entries(value)) element.style.setProperty(key, is);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** Say something to those who listen instead of look. */
+export function announce(text) {
+  const place = byId("said");
+  place.textContent = "";
+  setTimeout(() => { place.textContent = text; }, 30);
+}
+
+export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+export const percent = (share) => `${share >= 0.0995 || share === 0 ? Math.round(share * 100) : (share * 100).toFixed(1)}%`;
+
+export const count = (n, one, many = `${one}s`) => `${Number(n).toLocaleString("en")} ${n === 1 ? one : many}`;
+
+export const number = (x, digits = 2) => (x === null || x === undefined ? "–" : Number(x).toLocaleString("en", { maximumFractionDigits: digits }));
+
+/** A title to read: one that shouts is lowered. */
+export function quiet(title) {
+  const text = String(title);
+  if (text !== text.toUpperCase() || text === text.toLowerCase()) return text;
+  return text.charAt(0) + text.slice(1).toLowerCase();
+}
+
+/** The last step of a category path. */
+export const leaf = (path) => (path ? quiet(path.split(" > ").at(-1)) : "");
+
+/** Bytes for people. */
+export function bytes(n) {
+  if (n === null || n === undefined) return "–";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(n, 1)) / 3)));
+  return `${(n / 1000 ** step).toFixed(step && n / 1000 ** step < 100 ? 1 : 0)} ${units[step]}`;
+}
+
+/** A name nobody else has; also where the page came over plain HTTP and has no randomUUID. */
+export function fresh() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
+}

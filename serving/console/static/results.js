@@ -1,0 +1,96 @@
+// The two lists: what anybody gets, and what this shopper gets, with how far each item moved and why.
+
+import { calm, h, leaf, number, quiet } from "./dom.js";
+import { bar, breakdown, legend, positive } from "./reasons.js";
+
+/** Both lists. `act(kind, item)` is called when the shopper does something with an item. */
+export function lists(found, act) {
+  const personal = found.user !== null;
+  const widest = Math.max(...found.personal.map((item) => positive(item.reasons)), 1e-9);
+  const right = h("section", { class: "list own", "aria-labelledby": "own-title" },
+    h("h2", { id: "own-title" }, personal ? "For this shopper" : "With these weights"),
+    h("p", { class: "quiet" }, ownSays(found)),
+    found.personal.length ? legend(found.personal) : null,
+    found.personal.length
+      ? h("ol", {}, found.personal.map((item) => own(item, found, widest, act)))
+      : h("p", { class: "empty" }, "Nothing found."),
+    found.shortage ? h("p", { class: "quiet" }, `${found.shortage}.`) : null);
+  const left = h("section", { class: "list plain", "aria-labelledby": "plain-title" },
+    h("h2", { id: "plain-title" }, "For anybody"),
+    h("p", { class: "quiet" }, found.query ? "The same words, asked by nobody in particular." : "What is shown to somebody unknown."),
+    h("ol", {}, found.plain.map((item) => plain(item, found))));
+  return [left, right];
+}
+
+function ownSays(found) {
+  if (found.user === null) return "Nobody is chosen: the same question, with the weights beside it.";
+  if (found.newcomer) return "Nothing is known yet, so it is what new shoppers are shown.";
+  if (found.specificity !== null && found.specificity >= 0.9) return "The words are precise, so their history hardly counts.";
+  return `With ${found.events.toLocaleString("en")} events of their history${found.ranker ? ", ordered by the ranker" : ""}.`;
+}
+
+function facts(item) {
+  const said = [leaf(item.category), item.brand, item.price === null ? null : number(item.price)].filter(Boolean);
+  return said.length ? h("p", { class: "facts" }, said.join(" · ")) : null;
+}
+
+function own(item, found, widest, act) {
+  const mayAct = found.user !== null;
+  const title = quiet(item.title);
+  return h("li", { "data-item": item.item_id },
+    h("span", { class: "rank", "aria-hidden": "true" }, item.rank),
+    h("div", { class: "body" },
+      h("div", { class: "head" },
+        mayAct
+          ? h("button", { type: "button", class: "title", title: "View it, as this shopper", on: { click: () => act("view", item) } }, title)
+          : h("span", { class: "title" }, title),
+        move(item, found)),
+      facts(item),
+      bar(item.reasons, widest),
+      h("p", { class: "why" }, item.sentence),
+      h("div", { class: "acts" },
+        h("details", {}, h("summary", {}, "Why", h("span", { class: "hidden" }, ` ${title}`)), breakdown(item)),
+        mayAct ? ["cart", "purchase"].map((kind) => h("button", { type: "button", class: "small", on: { click: () => act(kind, item) } },
+          kind === "cart" ? "Add to cart" : "Buy", h("span", { class: "hidden" }, ` ${title}`))) : null)));
+}
+
+function plain(item, found) {
+  const place = item.other_rank === null ? `below ${found.depth}` : `${item.other_rank}`;
+  const same = item.other_rank === item.rank;
+  return h("li", {},
+    h("span", { class: "rank", "aria-hidden": "true" }, item.rank),
+    h("div", { class: "body" },
+      h("div", { class: "head" }, h("span", { class: "title" }, quiet(item.title))),
+      facts(item),
+      found.user === null ? null : h("p", { class: "facts" }, same ? "same place for this shopper" : `for this shopper: ${place}`)));
+}
+
+/** How far an item came from its place in the other list. */
+function move(item, found) {
+  if (found.user === null && !Object.keys(found.weights || {}).length) return null;
+  if (item.other_rank === null) return badge("up far", `▲ from below ${found.depth}`, `came up from below place ${found.depth}`);
+  const by = item.other_rank - item.rank;
+  if (by === 0) return badge("same", "=", "same place as for anybody");
+  return by > 0
+    ? badge("up", `▲ ${by}`, `${by} up from place ${item.other_rank}`)
+    : badge("down", `▼ ${-by}`, `${-by} down from place ${item.other_rank}`);
+}
+
+const badge = (kind, shown, said) => h("span", { class: `move ${kind}`, title: said }, h("span", { "aria-hidden": "true" }, shown), h("span", { class: "hidden" }, said));
+
+/** Where every item of a list stands on the screen, to let it glide to its next place. */
+export function places(root) {
+  return new Map([...root.querySelectorAll("[data-item]")].map((row) => [row.dataset.item, row.getBoundingClientRect().top]));
+}
+
+/** Let items glide from where they were; those that are new fade in. Nothing moves for those who want it calm. */
+export function glide(root, before) {
+  if (calm() || !before.size) return;
+  for (const row of root.querySelectorAll("[data-item]")) {
+    const was = before.get(row.dataset.item);
+    const from = was === undefined
+      ? { opacity: 0, transform: "translateX(12px)" }
+      : { transform: `translateY(${was - row.getBoundingClientRect().top}px)` };
+    row.animate([from, { opacity: 1, transform: "none" }], { duration: 320, easing: "cubic-bezier(.2,.7,.2,1)" });
+  }
+}
