@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 
 from . import answers, shapes
 from .config import ServeConfig
+from .console.routes import console_routes
 from .desk import Desk, needs, responses_of
 from .keys import ApiKey
 from .middleware import Around
@@ -56,6 +57,7 @@ def create_app(
     app.include_router(_asking(desk))
     app.include_router(_profiles(desk))
     app.include_router(_operating(desk))
+    app.include_router(console_routes(desk))
     app.add_middleware(
         Around,  # type: ignore[arg-type]
         metrics=desk.metrics,
