@@ -6,6 +6,7 @@ Whitened text, pseudo-random vectors of names, bands of numbers. Which axes make
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,27 +15,51 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 
 
-def whiten(vectors: Float, dim: int) -> Float:
-    """PCA-whitened vectors scaled to unit length, (n, min(dim, rank)) or (n, 1) of zeros; zero rows stay zero.
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """What `whiten` learned of a catalogue's text vectors, for texts that come later.
+
+    Attributes:
+        mean: of the texts, (d,) float32
+        scale: axes divided by their standard deviation, (d, width) float32; zeros where there was nothing to learn from
+    """
+
+    mean: Float
+    scale: Float
+
+    def rows(self, vectors: Float) -> Float:
+        """These vectors whitened, unit rows, (n, width); zero rows stay zero."""
+        first, group = distinct_rows(vectors)
+        white = (vectors[first] - self.mean) @ self.scale
+        white[np.linalg.norm(vectors[first], axis=1) == 0] = 0.0
+        return unit_rows(white)[group]
+
+
+def fit_whitening(vectors: Float, dim: int) -> Whitening:
+    """Learn the ``dim`` strongest axes of text vectors, (n, d); fewer where the texts have no more.
 
     Whitening takes away what all texts of a catalogue share, which otherwise dominates cosines
     (Su et al., "Whitening sentence representations", 2021).
     """
+    width = vectors.shape[1]
+    nothing = Whitening(np.zeros(width, dtype=np.float32), np.zeros((width, 1), dtype=np.float32))
     known = np.linalg.norm(vectors, axis=1) > 0
     if known.sum() < 2:
-        return np.zeros((len(vectors), 1), dtype=np.float32)
+        return nothing
     mean = vectors[known].mean(axis=0, dtype=np.float64)
-    covariance = np.cov(vectors[known].astype(np.float64), rowvar=False).reshape(vectors.shape[1], -1)
+    covariance = np.cov(vectors[known].astype(np.float64), rowvar=False).reshape(width, -1)
     variance, axes = np.linalg.eigh(covariance)
     order = np.argsort(-variance)[:dim]
     order = order[variance[order] > max(1e-10 * float(variance.max()), 1e-12)]  # below is rounding, not meaning
     if not len(order):
-        return np.zeros((len(vectors), 1), dtype=np.float32)
+        return nothing
     scale = axes[:, order] / np.sqrt(variance[order])
-    first, group = distinct_rows(vectors)
-    white = (vectors[first] - mean.astype(np.float32)) @ scale.astype(np.float32)
-    white[~known[first]] = 0.0
-    return unit_rows(white)[group]
+    return Whitening(mean.astype(np.float32), scale.astype(np.float32))
+
+
+def whiten(vectors: Float, dim: int) -> Float:
+    """PCA-whitened vectors scaled to unit length, (n, min(dim, rank)) or (n, 1) of zeros; zero rows stay zero."""
+    return fit_whitening(vectors, dim).rows(vectors)
 
 
 def distinct_rows(matrix: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -77,13 +102,19 @@ def name_axes(names: pd.Series, dim: int) -> Float:
     return unit_rows(table)[code]
 
 
-def level_axes(values: NDArray[np.float64], levels: int) -> Float:
-    """Which quantile band of the catalogue a value lies in, shared by its two nearest bands, (n, levels)."""
+def level_axes(values: NDArray[np.float64], levels: int, *, among: NDArray[np.float64] | None = None) -> Float:
+    """Which quantile band of ``among`` a value lies in, shared by its two nearest bands, (n, levels).
+
+    Args:
+        values: NaN where unknown, which has no band, (n,)
+        levels: number of bands
+        among: whose quantiles, ascending and finite; None = those of ``values``
+    """
     out = np.zeros((len(values), levels), dtype=np.float32)
     known = np.isfinite(values)
-    if not known.any():
+    ordered = np.sort(values[known]) if among is None else among
+    if not known.any() or not len(ordered):
         return out
-    ordered = np.sort(values[known])
     rank = (np.searchsorted(ordered, values[known], "left") + np.searchsorted(ordered, values[known], "right")) / 2
     place = np.clip(rank / len(ordered) * levels - 0.5, 0, levels - 1)
     low = np.floor(place).astype(np.int64)

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from .axes import level_axes, name_axes, unit_rows, whiten
+from .axes import unit_rows
 from .context import (
     ContextAxes,
     ContextConfig,
@@ -30,6 +30,7 @@ from .context import (
     item_contexts,
 )
 from .interest_batch import interests
+from .item_axes import ItemAxes, fit_item_axes, item_axes_from_state, item_axes_state
 from .log import EventLog, Requests
 from .taste_model import TasteModel, taste_from_state, taste_state
 
@@ -64,6 +65,7 @@ class BlockSpace:
         context: the shop's context axes
         long_half_life_s, short_half_life_s: memories of the two interests
         taste_model: makes the shopper side of ``taste_learned``; None = not trained
+        axes: puts items that come later on the axes of ``taste`` and ``behaviour``; None = this space was made by hand
     """
 
     items: Mapping[str, Float]
@@ -72,6 +74,7 @@ class BlockSpace:
     long_half_life_s: float
     short_half_life_s: float
     taste_model: TasteModel | None = None
+    axes: ItemAxes | None = None
 
     @property
     def dims(self) -> dict[str, int]:
@@ -134,7 +137,15 @@ def fit_blocks(
         taste_model: trained on this catalogue, in the order of ``items``
     """
     config = config or BlocksConfig()
-    behaviour = behaviour_axes(items, log, config)
+    axes = fit_item_axes(
+        items,
+        vectors,
+        taste_dim=config.taste_dim,
+        category_dim=config.category_dim,
+        brand_dim=config.brand_dim,
+        price_levels=config.price_levels,
+    )
+    behaviour = axes.behaviour(items, popularity_axis(log))
     sold = log.weight > 0
     mean = behaviour[log.item[sold]].mean(axis=0) if sold.any() else np.zeros(behaviour.shape[1], np.float32)
     item, at_s, where = log.item[sold], log.at_s[sold], log.where.take(sold)
@@ -142,27 +153,19 @@ def fit_blocks(
     context = fit_context(at_s, where, config=there)
     blocks = {
         "meaning": np.ascontiguousarray(vectors, dtype=np.float32),
-        "taste": whiten(vectors, config.taste_dim),
+        "taste": axes.whitening.rows(vectors),
         _LEARNED: _learned_rows(taste_model, len(items)),
         "behaviour": behaviour,
         "context": item_contexts(context, item, at_s, where, n_items=len(items)).astype(np.float32),
     }
     memories = (config.long_half_life_days * DAY_S, config.short_half_life_days * DAY_S)
-    return BlockSpace(blocks, mean.astype(np.float32), context, *memories, taste_model)
+    return BlockSpace(blocks, mean.astype(np.float32), context, *memories, taste_model, axes)
 
 
-def behaviour_axes(items: pd.DataFrame, log: EventLog, config: BlocksConfig) -> Float:
-    """Category, brand, price-level and popularity axes of each item; each group has length 1 or 0, (n_items, d)."""
-    price = items["price"].to_numpy(np.float64, na_value=np.nan)
-    counts = np.bincount(log.item[log.weight > 0], minlength=len(items)).astype(np.float64)
-    popularity = np.log1p(counts)
-    groups = [
-        name_axes(items["category"], config.category_dim),
-        name_axes(items["brand"], config.brand_dim),
-        level_axes(price, config.price_levels),
-        (popularity / max(float(popularity.max(initial=0.0)), 1e-9)).astype(np.float32)[:, None],
-    ]
-    return np.hstack(groups).astype(np.float32)
+def popularity_axis(log: EventLog) -> Float:
+    """Logarithm of how often each item was taken, over the largest, 0 to 1, (n_items,)."""
+    popularity = np.log1p(np.bincount(log.item[log.weight > 0], minlength=log.n_items).astype(np.float64))
+    return (popularity / max(float(popularity.max(initial=0.0)), 1e-9)).astype(np.float32)
 
 
 def blocks_state(space: BlockSpace) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -170,30 +173,32 @@ def blocks_state(space: BlockSpace) -> tuple[dict[str, NDArray[Any]], dict[str, 
     arrays: dict[str, NDArray[Any]] = {f"items.{name}": space.items[name] for name in BLOCKS if name != _LEARNED}
     context, said = context_state(space.context)
     arrays |= {"behaviour_mean": space.behaviour_mean} | {f"context.{name}": array for name, array in context.items()}
-    memories = {"long_half_life_s": space.long_half_life_s, "short_half_life_s": space.short_half_life_s}
-    if space.taste_model is None:
-        return arrays, {"context": said, **memories}
-    learned, about = taste_state(space.taste_model)
-    return arrays | {f"taste.{name}": array for name, array in learned.items()}, {
-        "context": said,
-        **memories,
-        "taste": about,
-    }
+    meta = {"context": said, "long_half_life_s": space.long_half_life_s, "short_half_life_s": space.short_half_life_s}
+    if space.axes is not None:
+        axes, meta["axes"] = item_axes_state(space.axes)
+        arrays |= {f"axes.{name}": array for name, array in axes.items()}
+    if space.taste_model is not None:
+        learned, meta["taste"] = taste_state(space.taste_model)
+        arrays |= {f"taste.{name}": array for name, array in learned.items()}
+    return arrays, meta
 
 
 def blocks_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> BlockSpace:
     """The space that `blocks_state` took apart."""
     items = {name: np.asarray(arrays[f"items.{name}"]) for name in BLOCKS if name != _LEARNED}
-    model = None
-    if "taste" in meta:
-        learned = {name.removeprefix("taste."): a for name, a in arrays.items() if name.startswith("taste.")}
-        model = taste_from_state(learned, meta["taste"])
+    model = taste_from_state(_within(arrays, "taste."), meta["taste"]) if "taste" in meta else None
+    axes = item_axes_from_state(_within(arrays, "axes."), meta["axes"]) if "axes" in meta else None
     items[_LEARNED] = _learned_rows(model, len(items["meaning"]))
     context = context_from_state({name: arrays[f"context.{name}"] for name in ("mean", "spread")}, meta["context"])
     memories = (meta["long_half_life_s"], meta["short_half_life_s"])
-    return BlockSpace(items, np.asarray(arrays["behaviour_mean"]), context, *memories, model)
+    return BlockSpace(items, np.asarray(arrays["behaviour_mean"]), context, *memories, model, axes)
 
 
 def _learned_rows(model: TasteModel | None, n_items: int) -> Float:
     """Item rows of the learned block, (n_items, d); no columns without a model."""
     return np.zeros((n_items, 0), dtype=np.float32) if model is None else model.items
+
+
+def _within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
