@@ -126,7 +126,7 @@ def _profiles(desk: Desk) -> APIRouter:
         made = [event.event() for event in body.events]
         if any(event.at_us / 1e6 > time.time() + CLOCK_SKEW_S for event in made):
             raise Problem(422, "body.events: an event may lie at most a day in the future")
-        done = await desk.run(service.append, made)
+        done = await desk.write(service.append, made)
         desk.metrics.events.inc(len(made))
         return done
 

@@ -14,14 +14,16 @@ class ServeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threads: int = Field(default=4, ge=1, le=64, description="requests worked on at the same time")
-    waiting: int = Field(default=64, ge=0, le=10_000, description="requests that may wait for a thread; more get 503")
+    threads: int = Field(default=4, ge=1, le=64, description="questions worked on at the same time, by each worker")
+    writers: int = Field(default=8, ge=1, le=64, description="requests with events written at the same time, the same")
+    waiting: int = Field(default=64, ge=0, le=10_000, description="requests that may wait for either; more get 503")
     timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request may take, waiting included")
     body_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's body may take to arrive")
     shutdown_s: float = Field(default=10.0, ge=0, le=600, description="seconds running requests get when stopped")
     max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 28, description="longest body taken")
     max_k: int = Field(default=100, ge=1, le=1000, description="most items of an answer")
     max_events: int = Field(default=1000, ge=1, le=100_000, description="most events of a batch")
+    together: int = Field(default=16, ge=1, le=1024, description="queries embedded in one go, where many come at once")
     max_query: int = Field(default=512, ge=1, le=10_000, description="longest query, characters")
     rate: float = Field(default=500.0, gt=0, description="requests a second of one key, on average")
     burst: int = Field(default=1000, ge=1, description="requests of one key that may come at once")

@@ -26,6 +26,32 @@ _BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint se
 _REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
 
 
+class _Threads:
+    """Threads that work, and a bound on how much may wait for them."""
+
+    def __init__(self, threads: int, waiting: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, name)
+        self._most, self._taken = threads + waiting, 0
+
+    def begin(self, work: Callable[..., dict[str, Any]], *given: Any) -> asyncio.Future[dict[str, Any]]:
+        """Have work done; raises `Problem` where too much waits already."""
+        if self._taken >= self._most:
+            raise Problem(503, "All threads are busy; try again soon.", headers={"Retry-After": "1"})
+        self._taken += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+        future.add_done_callback(self._done)
+        return future
+
+    def shutdown(self) -> None:
+        """Let what runs and waits be finished."""
+        self._pool.shutdown()
+
+    def _done(self, future: asyncio.Future[dict[str, Any]]) -> None:
+        self._taken -= 1
+        if not future.cancelled():
+            future.exception()  # looked at: an overdue failure is no warning
+
+
 class Desk:
     """What routes share: the service, who may call, and the threads that work.
 
@@ -39,8 +65,8 @@ class Desk:
         self.service, self.config, self.keys = service, config, keys
         self.metrics = Metrics()
         self._rates = Rates(config.rate, config.burst, clock=time.monotonic)
-        self._threads = ThreadPoolExecutor(config.threads, "answer")
-        self._taken = 0
+        self._answering = _Threads(config.threads, config.waiting, "answer")
+        self._writing = _Threads(config.writers, config.waiting, "write")
 
     def admit(self, request: Request, given: HTTPAuthorizationCredentials | None, scope: Scope) -> None:
         """Let a caller in, or raise `Problem`."""
@@ -61,11 +87,20 @@ class Desk:
 
     async def run(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
         """Do work on a thread, within the deadline, and answer with what it returns."""
-        if self._taken >= self.config.threads + self.config.waiting:
-            raise Problem(503, "All threads are busy; try again soon.", headers={"Retry-After": "1"})
-        self._taken += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
-        future.add_done_callback(self._done)
+        return await self._on(self._answering, work, *given)
+
+    async def write(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
+        """The same on threads for what waits for the disk, so that no question waits behind it."""
+        return await self._on(self._writing, work, *given)
+
+    def close(self) -> None:
+        """Let threads finish, write what waits."""
+        self._answering.shutdown()
+        self._writing.shutdown()
+        self.service.close()
+
+    async def _on(self, threads: _Threads, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
+        future = threads.begin(work, *given)
         try:
             found = await asyncio.wait_for(asyncio.shield(future), self.config.timeout_s)
         except TimeoutError:
@@ -73,16 +108,6 @@ class Desk:
                 503, f"Not answered within {self.config.timeout_s:g} seconds.", headers={"Retry-After": "1"}
             ) from None
         return JSONResponse(found)
-
-    def close(self) -> None:
-        """Let threads finish, write what waits."""
-        self._threads.shutdown()
-        self.service.close()
-
-    def _done(self, future: asyncio.Future[dict[str, Any]]) -> None:
-        self._taken -= 1
-        if not future.cancelled():
-            future.exception()  # looked at: an overdue failure is no warning
 
 
 def needs(desk: Desk, scope: Scope) -> Any:

@@ -21,14 +21,16 @@ from ..retrieval.filters import Filters
 from ..retrieval.ranking import Answer
 from .config import ServeConfig
 from .current import Current, Served
+from .gather import Gather
 from .histories import LiveHistories, events_table
 from .shown_log import ShownLog
-from .store import ProfileStore, Shown, StoredEvent, UserState, content_key
+from .store import Appended, ProfileStore, Shown, StoredEvent, UserState, content_key
 
 CLOCK_SKEW_S = 86_400.0
 """How far in the future an event may lie: the clocks of shops are not all right."""
 
 _EXPLAINED_AMONG = 100
+_TOGETHER = 10_000  # events of one transaction, from however many requests
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Service:
         self.current, self.store, self.config = current, store, config
         self._clock = clock
         self.histories = LiveHistories(store, size=config.histories)
+        self.appending: Gather[Sequence[StoredEvent], Appended] = Gather(store.append_all, most=_TOGETHER, size=len)
         self.shown = ShownLog(store, size=config.waiting_shown, every_s=config.flush_s)
 
     def answer(self, ask: Ask) -> dict[str, Any]:
@@ -158,7 +161,7 @@ class Service:
         """
         served = self.current.get()
         timed = [e if e.at_us >= 0 else replace(e, at_us=self._now_us(served, e.user_id)) for e in events]
-        done = self.store.append([e if e.key else replace(e, key=content_key(e)) for e in timed])
+        done = self.appending([e if e.key else replace(e, key=content_key(e)) for e in timed])
         unknown = sorted({e.item_id for e in events if e.item_id and e.item_id not in served.catalogue.row_of})
         return {"stored": done.stored, "repeated": done.repeated, "unknown_items": unknown[:20]}
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Protocol
 
 from ..profiling.errors import ConfigError, ExtraMissingError, TasteprintError
@@ -61,12 +62,15 @@ class StoredEvent:
 
     def to_json(self) -> dict[str, Any]:
         """What is known of the event, by name."""
-        pairs = zip(EVENT_FIELDS, astuple(self), strict=True)
+        pairs = zip(EVENT_FIELDS, event_row(self), strict=True)
         return {name: value for name, value in pairs if value is not None}
 
 
 EVENT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(StoredEvent))
 """Names of the columns an event is stored in."""
+
+event_row: Callable[[StoredEvent], tuple[Any, ...]] = attrgetter(*EVENT_FIELDS)
+"""An event's values in their order; many times quicker than `dataclasses.astuple`, which copies deeply."""
 
 
 def content_key(event: StoredEvent) -> str:
@@ -76,7 +80,7 @@ def content_key(event: StoredEvent) -> str:
     >>> content_key(one) == content_key(StoredEvent("ann", "sent again", 5, 0, "view", "lamp"))
     True
     """
-    said = json.dumps([value for name, value in zip(EVENT_FIELDS, astuple(event), strict=True) if name != "key"])
+    said = json.dumps([value for name, value in zip(EVENT_FIELDS, event_row(event), strict=True) if name != "key"])
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
@@ -162,6 +166,10 @@ class ProfileStore(Protocol):
 
     def append(self, events: Sequence[StoredEvent], *, skip_forgotten: bool = False) -> Appended:
         """Store events; they are durable when this returns. With ``skip_forgotten`` not those of forgotten shoppers."""
+        ...
+
+    def append_all(self, batches: Sequence[Sequence[StoredEvent]]) -> list[Appended]:
+        """Store the batches of several callers at once; they are durable when this returns."""
         ...
 
     def state(self, user_id: str) -> UserState:

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -19,7 +18,17 @@ from urllib.parse import urlsplit
 
 import redis
 
-from .store import Appended, Forgotten, Shown, StoreCount, StoredEvent, StoreError, UserState, forgotten_mark
+from .store import (
+    Appended,
+    Forgotten,
+    Shown,
+    StoreCount,
+    StoredEvent,
+    StoreError,
+    UserState,
+    event_row,
+    forgotten_mark,
+)
 
 _PREFIX = "tasteprint:"
 _NOBODY = ""
@@ -88,21 +97,11 @@ class RedisStore:
 
     def append(self, events: Sequence[StoredEvent], *, skip_forgotten: bool = False) -> Appended:
         """Store events; the server has synced them when this returns."""
-        by_user = attrgetter("user_id")
-        batches = [(user, list(batch)) for user, batch in groupby(sorted(events, key=by_user), key=by_user)]
-        skipped = 0
-        with _told("write"), self._redis.pipeline(transaction=False) as pipe:
-            for user, batch in batches:
-                if skip_forgotten and self.state(user).forgotten:
-                    skipped += len(batch)
-                    continue
-                said: list[str | int] = [max(event.at_us for event in batch)]
-                for event in batch:
-                    said += [event.key, json.dumps(astuple(event))]
-                keys = [_events(user), _state(user), f"{_PREFIX}clock", f"{_PREFIX}users", user]
-                self._append(keys=keys, args=said, client=pipe)
-            stored = sum(int(added) for added in pipe.execute())
-        return Appended(stored, len(events) - stored - skipped, skipped)
+        return self._append_to([events], skip_forgotten)[0]
+
+    def append_all(self, batches: Sequence[Sequence[StoredEvent]]) -> list[Appended]:
+        """Store several batches in one exchange with the server, which has synced them when this returns."""
+        return self._append_to(batches, False)
 
     def state(self, user_id: str) -> UserState:
         """What tells whether anything changed."""
@@ -179,6 +178,32 @@ class RedisStore:
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
+
+    def _append_to(self, batches: Sequence[Sequence[StoredEvent]], skip_forgotten: bool) -> list[Appended]:
+        """Store batches; shopper by shopper, since a script may only touch one shopper's keys."""
+        by_user = attrgetter("user_id")
+        of: list[int] = []  # which batch each script belongs to
+        skipped = [0] * len(batches)
+        with _told("write"), self._redis.pipeline(transaction=False) as pipe:
+            for n, events in enumerate(batches):
+                for user, some in groupby(sorted(events, key=by_user), key=by_user):
+                    batch = list(some)
+                    if skip_forgotten and self.state(user).forgotten:
+                        skipped[n] += len(batch)
+                        continue
+                    said: list[str | int] = [max(event.at_us for event in batch)]
+                    for event in batch:
+                        said += [event.key, json.dumps(event_row(event))]
+                    keys = [_events(user), _state(user), f"{_PREFIX}clock", f"{_PREFIX}users", user]
+                    self._append(keys=keys, args=said, client=pipe)
+                    of.append(n)
+            stored = [0] * len(batches)
+            for n, added in zip(of, pipe.execute(), strict=True):
+                stored[n] += int(added)
+        return [
+            Appended(done, len(events) - done - left, left)
+            for events, done, left in zip(batches, stored, skipped, strict=True)
+        ]
 
     def _check_durable(self) -> None:
         """Refuse a server that acknowledges before it has synced."""

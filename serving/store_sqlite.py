@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -27,6 +26,7 @@ from .store import (
     StoredEvent,
     StoreError,
     UserState,
+    event_row,
     forgotten_mark,
 )
 
@@ -99,22 +99,14 @@ class SqliteStore:
 
     def append(self, events: Sequence[StoredEvent], *, skip_forgotten: bool = False) -> Appended:
         """Store events; they are on the disk when this returns."""
-        by_user = attrgetter("user_id")
-        batches = [(user, list(batch)) for user, batch in groupby(sorted(events, key=by_user), key=by_user)]
-        stored = skipped = 0
+        with self._transaction() as writer:
+            return self._append(writer, self._tick(writer), events, skip_forgotten)
+
+    def append_all(self, batches: Sequence[Sequence[StoredEvent]]) -> list[Appended]:
+        """Store several batches in one transaction: all of them are on the disk when this returns, or none."""
         with self._transaction() as writer:
             clock = self._tick(writer)
-            for user, batch in batches:
-                if skip_forgotten and self._is_forgotten(writer, user):
-                    skipped += len(batch)
-                    continue
-                before = writer.total_changes
-                writer.executemany(_INSERT, [astuple(event) for event in batch])
-                added = writer.total_changes - before
-                if added:
-                    writer.execute(_TOUCH, (user, clock, max(event.at_us for event in batch)))
-                stored += added
-        return Appended(stored, len(events) - stored - skipped, skipped)
+            return [self._append(writer, clock, events, False) for events in batches]
 
     def state(self, user_id: str) -> UserState:
         """What tells whether anything changed."""
@@ -231,6 +223,25 @@ class SqliteStore:
         writer.execute("UPDATE about SET value = value + 1 WHERE name = 'clock'")
         (clock,) = writer.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
         return int(clock)
+
+    def _append(
+        self, writer: sqlite3.Connection, clock: int, events: Sequence[StoredEvent], skip_forgotten: bool
+    ) -> Appended:
+        """Store one batch inside a transaction whose number is ``clock``."""
+        by_user = attrgetter("user_id")
+        stored = skipped = 0
+        for user, some in groupby(sorted(events, key=by_user), key=by_user):
+            batch = list(some)
+            if skip_forgotten and self._is_forgotten(writer, user):
+                skipped += len(batch)
+                continue
+            before = writer.total_changes
+            writer.executemany(_INSERT, [event_row(event) for event in batch])
+            added = writer.total_changes - before
+            if added:
+                writer.execute(_TOUCH, (user, clock, max(event.at_us for event in batch)))
+            stored += added
+        return Appended(stored, len(events) - stored - skipped, skipped)
 
     def _is_forgotten(self, connection: sqlite3.Connection, user_id: str) -> bool:
         mark = forgotten_mark(user_id, self._salt)

@@ -21,6 +21,7 @@ from .serving.current import Current, Served
 from .serving.histories import Catalogue
 from .serving.service import Service
 from .serving.store import Appended, ProfileStore
+from .serving.together import TogetherEncoder
 from .workspace import Workspace, open_workspace, shop_yardsticks
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ def published(workspace: Path) -> str:
         ) from error
 
 
-def served_from(workspace: Path) -> Served:
-    """Open the published version of a workspace for serving.
+def served_from(workspace: Path, config: ServeConfig) -> Served:
+    """Open the published version of a workspace for serving, its encoder one that embeds many queries in one go.
 
     Raises:
         WorkspaceError, ArtefactError, EncoderError: as `workspace.open_workspace`.
     """
     version = published(workspace)  # before opening: if another one comes between, the next look finds it
-    opened = open_workspace(workspace)
+    opened = open_workspace(workspace, around=lambda encoder: TogetherEncoder(encoder, most=config.together))
     return Served(
         version=version,
         engine=opened.engine,
@@ -109,7 +110,7 @@ def make_app(
         raise ExtraMissingError(
             f"the HTTP service is not installed ({error}); run: pip install 'tasteprint[serve]'"
         ) from error
-    current = Current(lambda: served_from(workspace), lambda: published(workspace))
+    current = Current(lambda: served_from(workspace, config), lambda: published(workspace))
     return create_app(Service(current, store, config, clock=time.time), config, keys=keys, version=__version__)
 
 

@@ -82,6 +82,17 @@ def test_removed_events_stay_away(opener: Opener) -> None:
     assert opener().events("ann") == [said[0], said[2]]
 
 
+def test_batches_of_several_callers_at_once(opener: Opener) -> None:
+    store = opener()
+    first, second = [event("ann", 1), event("bob", 1)], [event("ann", 1), event("ann", 2), event("ann", 2)]
+    assert store.append_all([first, [], second]) == [Appended(2, 0), Appended(0, 0), Appended(1, 2)]
+    assert store.append_all([]) == []
+    assert store.events("ann") == [event("ann", 1), event("ann", 2)]
+    before = store.state("ann").version
+    assert store.append_all([first, second]) == [Appended(0, 2), Appended(0, 3)]
+    assert store.state("ann").version == before  # nothing new, nothing changed
+
+
 def test_an_empty_store(opener: Opener) -> None:
     store = opener()
     store.ping()
