@@ -63,6 +63,7 @@ class ItemFacts:
         brand: lower-case brand of each item, "" where unknown, (n_items,)
         price: NaN where unknown, (n_items,)
         in_stock: (n_items,)
+        sold: false for items that were removed and whose rows only histories hold, (n_items,); None = all are sold
     """
 
     row_of: Mapping[str, int]
@@ -70,9 +71,21 @@ class ItemFacts:
     brand: NDArray[np.object_]
     price: NDArray[np.float64]
     in_stock: NDArray[np.bool_]
+    sold: NDArray[np.bool_] | None = None
 
     def row(self, item_id: str) -> int:
-        """Row of an item.
+        """Row of an item that is sold.
+
+        Raises:
+            UnknownIdError: no such item, or it was removed.
+        """
+        row = self.any_row(item_id)
+        if self.sold is not None and not self.sold[row]:
+            raise UnknownIdError(f"item_id {item_id!r} was removed from this catalogue; name another one, or add it")
+        return row
+
+    def any_row(self, item_id: str) -> int:
+        """Row of an item, removed or not.
 
         Raises:
             UnknownIdError: no such item.
@@ -106,7 +119,7 @@ def allowed_items(filters: Filters | None, facts: ItemFacts, bought: NDArray[np.
         UnknownIdError: ``exclude`` names an unknown item.
     """
     filters = filters or Filters()
-    mask = np.ones(len(facts.price), dtype=bool)
+    mask = np.ones(len(facts.price), dtype=bool) if facts.sold is None else facts.sold.copy()
     if filters.category is not None:
         path, below = filters.category, filters.category + " > "
         mask &= np.fromiter((c == path or c.startswith(below) for c in facts.category), dtype=bool, count=len(mask))
@@ -119,7 +132,7 @@ def allowed_items(filters: Filters | None, facts: ItemFacts, bought: NDArray[np.
     if filters.in_stock:
         mask &= facts.in_stock
     mask[bought] = False
-    mask[[facts.row(item_id) for item_id in filters.exclude]] = False
+    mask[[facts.any_row(item_id) for item_id in filters.exclude]] = False
     return None if mask.all() else mask
 
 
