@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...profiling.errors import ArtefactError
 from .types import Found, Mask, Rows, Scores, best_of, check_allowed, check_matrix, check_queries, import_faiss
 
-INDEXES: Mapping[str, str] = {"flat": "Flat", "flat-fp16": "SQfp16"}
+FLAT: Mapping[str, str] = {"flat": "Flat", "flat-fp16": "SQfp16", "sq8": "SQ8"}
 """Kind of index -> what FAISS calls it."""
 
 _SHARD_ROWS = 16_384
 _FP16_MOST = 65_504.0
-_PRECISION: Mapping[str, float] = {"flat": 1e-6, "flat-fp16": 2.0**-11 + 1e-6}  # relative; rounding is to nearest
+_PRECISION: Mapping[str, float] = {"flat": 1e-6, "flat-fp16": 2.0**-11 + 1e-6, "sq8": 1e-6}
+"""Relative rounding of a score, beside that of the codes of ``sq8``, which is measured; rounding is to nearest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,32 +62,48 @@ class BlockIndex:
         return best_of(np.hstack([f[0] for f in found]), np.hstack([f[1] for f in found]), k)
 
 
-def build_index(matrix: NDArray[np.float32], *, kind: str = "flat-fp16") -> BlockIndex:
+def build_flat(matrix: NDArray[np.float32], *, kind: str) -> BlockIndex:
     """Index the rows of ``matrix``, (n_items, dim).
 
     Raises:
-        ArtefactError: the matrix is empty, holds NaN, infinity or (``flat-fp16``) numbers beyond 65,504, or the kind is
-            unknown.
+        ArtefactError: the matrix is empty, holds NaN, infinity or (``flat-fp16``) numbers beyond 65,504.
         ExtraMissingError: FAISS is not installed.
     """
     faiss = import_faiss()
-    if kind not in INDEXES:
-        raise ArtefactError(f"index kind must be one of {', '.join(INDEXES)}, got {kind!r}")
     check_matrix(matrix, kind=kind, largest=_FP16_MOST if kind == "flat-fp16" else float(np.finfo(np.float32).max))
     n_items, dim = matrix.shape
     workers = max(1, min(os.cpu_count() or 1, -(-n_items // _SHARD_ROWS)))
     bounds = np.linspace(0, n_items, workers + 1).astype(int)
     shards = []
     for first, last in itertools.pairwise(bounds):
-        shard = faiss.index_factory(dim, INDEXES[kind], faiss.METRIC_INNER_PRODUCT)
+        shard = faiss.index_factory(dim, FLAT[kind], faiss.METRIC_INNER_PRODUCT)
         rows = np.ascontiguousarray(matrix[first:last], dtype=np.float32)
         shard.train(rows)
         shard.add(rows)
         shards.append((int(first), shard))
-    longest = float(np.sqrt(np.einsum("nd,nd->n", matrix, matrix, dtype=np.float64).max()))
+    longest = float(np.sqrt(max(np.einsum("nd,nd->n", p, p, dtype=np.float64).max() for p in _pieces(matrix))))
+    off = max(_rounding(shard, matrix[first:]) for first, shard in shards) if kind == "sq8" else 0.0
+    return open_flat(kind, n_items, dim, tuple(shards), off + _PRECISION[kind] * longest)
+
+
+def open_flat(kind: str, n_items: int, dim: int, shards: tuple[tuple[int, Any], ...], slack: float) -> BlockIndex:
+    """An index of these shards, ready to search."""
     # one thread a shard: FAISS's own team would only spin on the cores that the others need
-    pool = ThreadPoolExecutor(workers, "index", initializer=faiss.omp_set_num_threads, initargs=(1,))
-    return BlockIndex(kind, n_items, dim, tuple(shards), _PRECISION[kind] * longest, pool)
+    pool = ThreadPoolExecutor(len(shards), "index", initializer=import_faiss().omp_set_num_threads, initargs=(1,))
+    return BlockIndex(kind, n_items, dim, shards, slack, pool)
+
+
+def _rounding(shard: Any, rows: NDArray[np.float32]) -> float:
+    """Largest distance between a row and what its code stands for: by Cauchy and Schwarz no score errs by more."""
+    worst = 0.0
+    for start in range(0, int(shard.ntotal), _SHARD_ROWS):
+        coded = shard.reconstruct_n(start, min(_SHARD_ROWS, int(shard.ntotal) - start))
+        worst = max(worst, float(np.linalg.norm(rows[start : start + len(coded)] - coded, axis=1).max()))
+    return worst
+
+
+def _pieces(matrix: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    return (matrix[start : start + _SHARD_ROWS] for start in range(0, len(matrix), _SHARD_ROWS))
 
 
 def _search_shard(

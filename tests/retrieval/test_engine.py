@@ -16,7 +16,7 @@ from tasteprint.retrieval import view as view_module
 from tasteprint.retrieval.engine import Engine, make_engine, no_history, one_user
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
-from tasteprint.retrieval.index import INDEXES
+from tasteprint.retrieval.index import EXACT
 from tasteprint.retrieval.popularity import PopularModel
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, SOURCES, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
@@ -103,7 +103,7 @@ def test_meaning_alone_in_the_same_order_where_scores_differ(random_shop) -> Non
     vectors = rng.standard_normal((3000, 24)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     model = fit_recommender(replace(train, vectors=vectors), weights=WEIGHTS, encoder=ENCODER)
-    for kind in INDEXES:
+    for kind in EXACT:
         engine = make_engine(model, train.items, train.log, kind=kind)
         vector = ENCODER.encode(["word1 word2"], "query")[0]
         cosine = vectors @ vector
@@ -142,7 +142,7 @@ def test_new_shopper(which, query, request) -> None:
     assert_best(engine.answer(query=query, now_s=now(engine), k=15), everything(engine, None, query), engine, 15)
 
 
-@pytest.mark.parametrize("kind", INDEXES)
+@pytest.mark.parametrize("kind", EXACT)
 def test_stopping_early_is_exact(kind, random_shop, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = build(random_shop(700, 30, 900, seed=5), kind=kind)
     monkeypatch.setattr(view_module, "_FIRST", 20)
@@ -187,7 +187,7 @@ def test_half_precision_lists_do_not_change_the_order(random_shop, monkeypatch: 
     assert answer.items[19].item_id == "i00020"
 
 
-@pytest.mark.parametrize("kind", INDEXES)
+@pytest.mark.parametrize("kind", EXACT)
 def test_an_item_that_is_second_best_in_both_lists_is_found(kind, random_shop, monkeypatch: pytest.MonkeyPatch) -> None:
     train = random_shop(200, 3, 20)
     meaning, popular = np.full((2, 200), 0.1, dtype=np.float32)

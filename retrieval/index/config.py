@@ -1,0 +1,23 @@
+"""What can be chosen about an index, and its only defaults."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class IndexConfig(BaseModel):
+    """Structure of an index; how hard it searches is tuned afterwards, see `tune`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = Field("flat-fp16", description="a kind of index")
+    lists: int | None = Field(None, ge=1, description="groups of an IVF kind; none: about 4 x the root of the rows")
+    train_rows: int = Field(40, ge=1, description="rows a group that k-means sees")
+    code_dims: int = Field(4, ge=1, description="dimensions that share a 4-bit code of ivf-pq")
+    links: int = Field(24, ge=2, description="neighbours a row of hnsw")
+    build_effort: int = Field(80, ge=8, description="candidates a row while hnsw is built")
+    effort: int | None = Field(None, ge=1, description="lists or candidates looked at; none: a guess until tuned")
+    refine: int | None = Field(None, ge=0, description="candidates rescored exactly, per row wanted; none: by kind")
+    threads: int | None = Field(None, ge=1, description="threads of a search; none: one a core")
+    seed: int = Field(0, ge=0, description="of k-means")
+    address: str = Field("", description="milvus: URI of a cluster; empty: a file of its own beside the process")

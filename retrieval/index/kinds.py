@@ -1,0 +1,174 @@
+"""Every kind of index: what it is, how it is built, and how many bytes that takes.
+
+One dict literal drives the check of names, the contract tests, the planner and the table in the docs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...profiling.errors import ArtefactError
+from .approximate import ApproximateIndex, Efforts, Scanner, search_pool
+from .config import IndexConfig
+from .flat import build_flat
+from .hnsw import HnswScanner, build_hnsw
+from .ivf import IvfScanner, build_ivf, list_count
+from .types import ItemIndex, check_matrix
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of an index.
+
+    Attributes:
+        resident: that it holds, without the caller's matrix
+        build_peak: held at once while it is built, without the caller's matrix
+        gpu: of the resident ones, on the GPU
+    """
+
+    resident: int
+    build_peak: int
+    gpu: int = 0
+
+
+@dataclass(frozen=True)
+class IndexKind:
+    """One kind.
+
+    Attributes:
+        about: what it is, in one line
+        exact: compares every row, so that ``slack`` is a bound
+        where: ``cpu``, ``gpu`` or ``server``
+        build: from a checked matrix
+        sizes: bytes for so many rows of so many dimensions
+    """
+
+    about: str
+    exact: bool
+    where: str
+    build: Callable[[Matrix, IndexConfig], ItemIndex]
+    sizes: Callable[[int, int, IndexConfig], Sizes]
+
+
+def build_index(
+    matrix: Matrix, *, kind: str | None = None, config: IndexConfig | None = None, widths: tuple[int, ...] = ()
+) -> ItemIndex:
+    """Index the rows of ``matrix``, (n_items, dim).
+
+    Args:
+        matrix: item vectors; kinds that skip rows keep it, and rescore from it
+        kind: a key of `INDEXES`; overrides that of ``config``
+        config: structure of the index
+        widths: of the blocks the rows are made of, adding up to ``dim``; none = one block
+
+    Raises:
+        ArtefactError: the matrix is empty, or holds NaN, infinity or numbers the kind cannot hold; the kind is unknown.
+        ExtraMissingError: what the kind needs is not installed.
+    """
+    config = config or IndexConfig()
+    if kind is not None:
+        config = config.model_copy(update={"kind": kind})
+    check_kind(config.kind)
+    check_matrix(matrix, kind=config.kind)
+    if widths and sum(widths) != matrix.shape[1]:
+        raise ArtefactError(f"widths of the blocks must add up to the {matrix.shape[1]} dimensions, got {widths}")
+    built = INDEXES[config.kind].build(matrix, config)
+    if isinstance(built, ApproximateIndex) and widths:
+        return built.tuned(efforts=Efforts(widths, {}, built.efforts.otherwise))
+    return built
+
+
+def check_kind(kind: str) -> None:
+    """Refuse unknown kinds.
+
+    Raises:
+        ArtefactError: it is none of `INDEXES`.
+    """
+    if kind not in INDEXES:
+        raise ArtefactError(f"index kind must be one of {', '.join(INDEXES)}, got {kind!r}")
+
+
+def approximate(kind: str, scanner: Scanner, matrix: Matrix, config: IndexConfig, *, effort: int) -> ApproximateIndex:
+    """A scanner made an index, with guesses where nothing was measured yet; `tune` measures."""
+    threads = config.threads or os.cpu_count() or 1
+    vectors = np.ascontiguousarray(matrix, dtype=np.float32)
+    refine = _REFINE.get(kind, 0) if config.refine is None else config.refine
+    effort = min(scanner.most, config.effort or effort)
+    few = min(len(vectors), max(_FEW_ROWS, len(vectors) // 200))
+    efforts = Efforts((vectors.shape[1],), {}, effort)
+    return ApproximateIndex(kind, scanner, vectors, efforts, refine, few, threads, search_pool(threads))
+
+
+_REFINE: Mapping[str, int] = {"ivf-pq": 10, "ivf-rabitq": 10, "hnsw": 2}
+_FEW_ROWS = 2_000
+_ID = 8  # bytes
+
+
+def _flat(matrix: Matrix, config: IndexConfig) -> ItemIndex:
+    return build_flat(matrix, kind=config.kind)
+
+
+def _ivf(matrix: Matrix, config: IndexConfig) -> ItemIndex:
+    scanner = IvfScanner(build_ivf(matrix, config))
+    return approximate(config.kind, scanner, matrix, config, effort=round(2 * scanner.most**0.5))
+
+
+def _hnsw(matrix: Matrix, config: IndexConfig) -> ItemIndex:
+    return approximate("hnsw", HnswScanner(build_hnsw(matrix, config)), matrix, config, effort=96)
+
+
+def _flat_sizes(width: int) -> Callable[[int, int, IndexConfig], Sizes]:
+    """Codes, and while building a shard's rows as FAISS wants them."""
+
+    def sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
+        shards = max(1, min(os.cpu_count() or 1, -(-n // 16_384)))
+        return Sizes(width * n * dim, width * n * dim + (0 if width == 4 else 4 * n * dim // shards // 8))
+
+    return sizes
+
+
+def _ivf_sizes(code: Callable[[int], float]) -> Callable[[int, int, IndexConfig], Sizes]:
+    """Codes, row numbers and centroids; groups grow by doubling while they are filled, and k-means holds its sample."""
+
+    def sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
+        lists = list_count(n, config)
+        held = int(n * (code(dim) + _ID)) + 4 * lists * dim
+        sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
+        return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * (1 << 16))
+
+    return sizes
+
+
+def _hnsw_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
+    """Codes and links: twice as many on the ground floor, where almost all are."""
+    held = int(n * (dim + 4 * 2 * config.links * 1.05 + 12))
+    return Sizes(held, int(1.2 * held) + 4 * dim * (1 << 17))
+
+
+INDEXES: Mapping[str, IndexKind] = {
+    "flat": IndexKind("all rows, full precision", True, "cpu", _flat, _flat_sizes(4)),
+    "flat-fp16": IndexKind("all rows, half precision", True, "cpu", _flat, _flat_sizes(2)),
+    "sq8": IndexKind("all rows, 8 bits a number", True, "cpu", _flat, _flat_sizes(1)),
+    "ivf-flat": IndexKind("groups by k-means, full precision", False, "cpu", _ivf, _ivf_sizes(lambda d: 4 * d)),
+    "ivf-sq8": IndexKind("groups by k-means, 8 bits a number", False, "cpu", _ivf, _ivf_sizes(lambda d: d)),
+    "ivf-pq": IndexKind(
+        "groups by k-means, 4-bit product codes compared 32 at a time, then exact", False, "cpu", _ivf,
+        _ivf_sizes(lambda d: d / 8),
+    ),
+    "ivf-rabitq": IndexKind(
+        "groups by k-means, one bit a number with a correction, then exact", False, "cpu", _ivf,
+        _ivf_sizes(lambda d: d / 8 + 8),
+    ),
+    "hnsw": IndexKind("a graph of near rows over 8-bit codes, then exact", False, "cpu", _hnsw, _hnsw_sizes),
+}  # fmt: skip
+"""Kind of index -> what it is and how it is made."""
+
+EXACT: tuple[str, ...] = tuple(name for name, kind in INDEXES.items() if kind.exact and kind.where == "cpu")
+"""Kinds that miss nothing, and say by how much a score can be off."""
