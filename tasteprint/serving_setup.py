@@ -68,7 +68,7 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         catalogue=catalogue_of(opened),
         last_s=opened.last_s,
         wall_clock=bool(_meta(opened).get("absolute_time", True)),
-        about=opened.about,
+        about=opened.about | {"currency": _meta(opened).get("currency")},
         yardsticks=_once(opened),
     )
 

@@ -22,6 +22,7 @@ from ..current import Served
 from ..service import Service
 from ..store import UserState
 from .groups import group_of, learned_weights, reweighed
+from .kept import Kept
 
 DEPTH = 100
 """How far down either list is looked to tell where an item came from."""
@@ -50,7 +51,7 @@ class Comparing:
     mute: Sequence[str]
 
 
-def compare(service: Service, asked: Comparing) -> dict[str, Any]:
+def compare(service: Service, kept: Kept, asked: Comparing) -> dict[str, Any]:
     """Both answers, item by item with the place in the other one.
 
     Raises:
@@ -62,7 +63,7 @@ def compare(service: Service, asked: Comparing) -> dict[str, Any]:
     if asked.user is not None:
         state, history = service.histories.of(asked.user, served.catalogue)
         if asked.mute:
-            history = without_interests(history, served.yardsticks().tags, asked.mute)
+            history = without_interests(history, kept.yardsticks(served).tags, asked.mute)
     at_s = service.now_s(served, state)
     newcomer = history is None or len(history) == 0
     engine = reweighed(served.engine, asked.weights, newcomer=newcomer)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from ...retrieval.engine import Engine
 from ..service import Service
 from .asking import facts_of
 from .groups import usable_groups
+from .kept import Kept
 
 _OFFERED = 12
 _MOST_OPTIONS = 12
 
 
-def health(service: Service) -> dict[str, Any]:
+def health(service: Service, kept: Kept) -> dict[str, Any]:
     """What is served, from what, how it is indexed and embedded, and how the store does.
 
     Raises:
@@ -29,7 +30,7 @@ def health(service: Service) -> dict[str, Any]:
     stamp = served.encoder.stamp
     counter = getattr(served.encoder, "count", None)
     cache = None if counter is None else counter()
-    counted = service.store.count()
+    counted = kept.count(service.store)
     return {
         "version": served.version,
         "swaps": service.current.swaps,
@@ -80,6 +81,7 @@ def start(service: Service) -> dict[str, Any]:
     return {
         "version": served.version,
         "shop": served.about.get("shop"),
+        "currency": served.about.get("currency"),
         "items": len(served.catalogue.item_ids),
         "asks_words": engine.recommender.encoder is not None,
         "groups": list(usable_groups(engine, newcomer=False)),
@@ -96,9 +98,7 @@ def shoppers(service: Service, beginning: str) -> list[dict[str, Any]]:
     engine = service.current.get().engine
     ids, counts = engine.log.user_ids, np.diff(engine.log.user_start)
     if beginning:
-        listed = sorted(str(user) for user in ids)
-        first = bisect_left(listed, beginning)
-        found = [user for user in listed[first : first + _OFFERED] if user.startswith(beginning)]
+        found = list(islice((str(user) for user in ids if str(user).startswith(beginning)), _OFFERED))
         if beginning not in found and service.store.state(beginning).version:
             found.insert(0, beginning)
     else:

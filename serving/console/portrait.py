@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ...profiling.errors import UnknownIdError
 from ...profiling.interest import decay
@@ -23,6 +24,7 @@ from ..histories import events_table, user_log
 from ..service import Service
 from ..store import StoredEvent
 from .asking import carried_by, facts_of
+from .kept import Kept
 
 MOMENTS = 36
 """Points of the time axis."""
@@ -31,19 +33,21 @@ _DAY_S = 86_400.0
 _LATEST = 40
 
 
-def portrait(service: Service, user: str, mute: Sequence[str]) -> dict[str, Any]:
+def portrait(service: Service, kept: Kept, user: str, mute: Sequence[str]) -> dict[str, Any]:
     """A shopper's profile without the muted interests, all interests over time, and the latest events.
 
     Raises:
         UnknownIdError: nothing is known of them.
         StoreError: the store cannot be read.
+        Problem: 503 while the shop's yardsticks are being learned.
     """
     served = service.current.get()
-    engine, measured = served.engine, served.yardsticks()
+    engine = served.engine
     state = service.store.state(user)
     attributes = {} if state.forgotten else dict(engine.attributes.get(user, {}))
     if not state.version and not attributes:
         raise UnknownIdError(f"user {user!r} has no events and no known attributes here; name another one")
+    measured = kept.yardsticks(served)
     events = [e for e in service.store.events(user) if e.item_id is None or e.item_id in served.catalogue.row_of]
     at_s = service.now_s(served, state)
     whole = build_profile(user, events_table(events), measured, at_s=at_s, attributes=attributes).to_json()
@@ -69,7 +73,7 @@ def portrait(service: Service, user: str, mute: Sequence[str]) -> dict[str, Any]
 
 
 def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: float) -> dict[str, Any]:
-    """How much of a shopper's interest carried each tag over time, and how much they did.
+    """How much of a shopper's interest carried each tag over time, as the profile of that time would have said.
 
     Args:
         log: of one shopper
@@ -81,19 +85,20 @@ def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: fl
         ``days`` (n_moments,), ``half_life_days``, ``lines`` of name and share (n_moments,) in [0, 1], and ``did``:
         events of each kind since the moment before, (n_moments,) each
     """
-    past = log.at_s <= at_s
-    at, item, weight = log.at_s[past], log.item[past], np.maximum(event_weights(log)[past], 0.0)
+    past = log.at_s < at_s
+    at, item, weight = log.at_s[past], log.item[past], event_weights(log)[past]
+    half_life_s = measured.config.interest.long_half_life_s
     if not len(at):
-        return {"days": [], "half_life_days": None, "lines": [], "did": {}}
-    begin = min(float(at.min()), at_s - _DAY_S)
-    half_life_s = max(min(30 * _DAY_S, (at_s - begin) / 6), _DAY_S / 24)
-    moments = np.linspace(begin, at_s, MOMENTS + 1)[1:]
+        return {"days": [], "half_life_days": round(half_life_s / _DAY_S, 2), "lines": [], "did": {}}
+    moments = np.linspace(min(float(at.min()), at_s - _DAY_S), at_s, MOMENTS + 1)[1:]
     age = moments[:, None] - at[None, :]
-    left = np.where(age >= 0, weight * decay(np.maximum(age, 0.0), half_life_s), 0.0)  # (n_moments, n_events)
+    left = np.where(age > 0, weight * decay(np.maximum(age, 0.0), half_life_s), 0.0)  # (n_moments, n_events)
+    rows, place = np.unique(item, return_inverse=True)
+    belongs = sparse.csr_array((np.ones(len(at)), (np.arange(len(at)), place)), shape=(len(at), len(rows)))
+    liked = np.log1p(np.maximum(left @ belongs, 0.0))  # as `profile_build` weighs tags; (n_moments, n_rows)
     lines = []
     for name in names:
-        columns = [measured.tags.names.index(name)]
-        share = _share(left, carried_by(measured.tags, item, columns))
+        share = _share(liked, carried_by(measured.tags, rows, [measured.tags.names.index(name)]))
         lines.append({"name": name, "share": [round(float(s), 4) for s in share]})
     bin_of = np.minimum(np.searchsorted(moments, at, side="left"), MOMENTS - 1)
     did = {
@@ -104,7 +109,7 @@ def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: fl
     return {"days": days, "half_life_days": round(half_life_s / _DAY_S, 2), "lines": lines, "did": did}
 
 
-def remove_interest(service: Service, user: str, interest: str) -> dict[str, Any]:
+def remove_interest(service: Service, kept: Kept, user: str, interest: str) -> dict[str, Any]:
     """Take the events that carry a tag out of a shopper's history, for good.
 
     Raises:
@@ -112,12 +117,12 @@ def remove_interest(service: Service, user: str, interest: str) -> dict[str, Any
         StoreError: the store cannot be written.
     """
     served = service.current.get()
-    measured = served.yardsticks()
+    measured = kept.yardsticks(served)
     if interest not in measured.tags.names:
         raise UnknownIdError("interest: no interest has this name here; take one of the shopper's profile")
     events = service.store.events(user)
-    kept = {e.key for e in _unmuted(events, served, measured, [interest])}
-    gone = [event.key for event in events if event.key not in kept]
+    stays = {e.key for e in _unmuted(events, served, measured, [interest])}
+    gone = [event.key for event in events if event.key not in stays]
     removed = service.store.remove(user, gone)
     service.histories.drop(user)
     saw = user in served.engine.user_row

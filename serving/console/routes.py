@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -11,6 +12,7 @@ from ..problems import Problem
 from . import shapes
 from .asking import Comparing, compare
 from .health import health, shoppers, start
+from .kept import Kept
 from .pages import page_routes
 from .portrait import portrait, remove_interest
 
@@ -26,7 +28,7 @@ def console_routes(desk: Desk) -> APIRouter:
 def _questions(desk: Desk) -> APIRouter:
     """What the page asks, under the scopes that the same questions need elsewhere."""
     router = APIRouter(prefix="/console", dependencies=[needs(desk, "read")])
-    service = desk.service
+    service, kept = desk.service, Kept(clock=time.monotonic)
 
     @router.get("/start")
     async def begin() -> Response:
@@ -41,7 +43,7 @@ def _questions(desk: Desk) -> APIRouter:
     @router.get("/health")
     async def state() -> Response:
         """What is served, and how the store does."""
-        return await desk.run(health, service)
+        return await desk.run(health, service, kept)
 
     @router.post("/compare")
     async def both(body: shapes.CompareRequest) -> Response:
@@ -50,16 +52,16 @@ def _questions(desk: Desk) -> APIRouter:
             raise Problem(422, f"body.query: at most {desk.config.max_query} characters, got {len(body.query)}")
         query = body.query.strip() if body.query else None
         asked = Comparing(**{**dict(body), "query": query or None})
-        return await desk.run(compare, service, asked)
+        return await desk.run(compare, service, kept, asked)
 
     @router.post("/portrait")
     async def who(body: shapes.PortraitRequest) -> Response:
         """Who a shopper is, over time."""
-        return await desk.run(portrait, service, body.user, body.mute)
+        return await desk.run(portrait, service, kept, body.user, body.mute)
 
     @router.post("/remove", dependencies=[needs(desk, "admin")])
     async def remove(body: shapes.RemoveRequest) -> Response:
         """Take an interest out of a shopper's history."""
-        return await desk.run(remove_interest, service, body.user, body.interest)
+        return await desk.run(remove_interest, service, kept, body.user, body.interest)
 
     return router

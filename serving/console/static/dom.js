@@ -40,11 +40,23 @@ export const count = (n, one, many = `${one}s`) => `${Number(n).toLocaleString("
 
 export const number = (x, digits = 2) => (x === null || x === undefined ? "–" : Number(x).toLocaleString("en", { maximumFractionDigits: digits }));
 
-/** A title to read: one that shouts is lowered. */
+/** A title to read: one that shouts is lowered, and it begins with a capital. */
 export function quiet(title) {
   const text = String(title);
-  if (text !== text.toUpperCase() || text === text.toLowerCase()) return text;
-  return text.charAt(0) + text.slice(1).toLowerCase();
+  const calmer = text === text.toUpperCase() && /[A-Z]{3}/.test(text) ? text.toLowerCase() : text;
+  return calmer.charAt(0).toUpperCase() + calmer.slice(1);
+}
+
+let currency = null;
+export const setCurrency = (code) => { currency = code; };
+
+/** A price in the shop's money. */
+export function price(amount) {
+  if (amount === null || amount === undefined) return null;
+  try {
+    if (currency) return new Intl.NumberFormat("en", { style: "currency", currency }).format(amount);
+  } catch { /* a code that is none */ }
+  return number(amount);
 }
 
 /** The last step of a category path. */

@@ -1,7 +1,7 @@
 // The third view: what is served, how it is indexed and embedded, how the store and the answers do.
 
 import { call } from "./api.js";
-import { bytes, h, number } from "./dom.js";
+import { bytes, h, number, quiet } from "./dom.js";
 import { partName } from "./groups.js";
 
 const EVERY_MS = 5000;
@@ -56,7 +56,7 @@ function qualityCard(quality, weights) {
   return h("section", { class: "card", "aria-labelledby": "quality-title" }, h("h2", { id: "quality-title" }, "What each part is worth"),
     h("p", { class: "quiet" }, "NDCG@10 of each part alone and of all together, on the shop’s own validation requests when this version was built."),
     h("ul", { class: "made bars" }, rows.map(([label, value, whole, weight]) => h("li", { class: whole ? "whole" : null },
-      h("span", {}, label, weight === undefined ? "" : h("span", { class: "quiet" }, ` weight ${number(weight)}`)), h("span", { class: "n" }, value.toFixed(3)), h("b", { "aria-hidden": "true", css: { "--w": `${(100 * value) / top}%` } })))));
+      h("span", {}, quiet(label), weight === undefined ? "" : h("span", { class: "quiet" }, ` weight ${number(weight)}`)), h("span", { class: "n" }, value.toFixed(3)), h("b", { "aria-hidden": "true", css: { "--w": `${(100 * value) / top}%` } })))));
 }
 
 function trafficCard(routes) {

@@ -1,7 +1,7 @@
 // The page: begins, keeps the address and the view together, and draws what is the same in every view.
 
 import { call, hasKey, onKeyWanted } from "./api.js";
-import { byId, count, h } from "./dom.js";
+import { byId, count, h, setCurrency } from "./dom.js";
 import { healthView } from "./health.js";
 import { askKey, changeKey } from "./keys.js";
 import { profileView } from "./profile.js";
@@ -72,6 +72,7 @@ async function begin() {
   try {
     const begun = await call("/console/start");
     const { given } = address();
+    setCurrency(begun.currency);
     change({ begun, user: given.get("user") || begun.shoppers[0]?.user || null, query: given.get("q") || "" });
   } catch (error) {
     byId("main").replaceChildren(h("h1", {}, "Tasteprint"), h("p", { class: "wrong", role: "alert" }, error.message),

@@ -9,7 +9,7 @@ const DONE = { view: "Viewed", cart: "Put in the cart", purchase: "Bought" };
 /** A shopper's portrait; an unknown one has an empty one. */
 export async function portraitOf(user) {
   try {
-    return await call("/console/portrait", { user, mute: muted() });
+    return await call("/console/portrait", { user, mute: muted() }, { tries: 60 });
   } catch (error) {
     if (error.status !== 404) throw error;
     return { user, events: 0, muted_events: 0, tags: [], recent_tags: [], latest: [], timeline: { days: [], lines: [], did: {} }, profile: null };
@@ -53,7 +53,7 @@ const latest = (portrait) => (portrait.profile?.interests?.short?.made_of || [])
 export function movesCard() {
   const [step, ...older] = state.steps;
   if (!step) {
-    return h("section", { class: "card moves", "aria-labelledby": "moves-title" }, h("h2", { id: "moves-title" }, "Profile"),
+    return h("section", { class: "card moves still", "aria-labelledby": "moves-title" }, h("h2", { id: "moves-title" }, "Profile"),
       h("p", { class: "quiet" }, "Click an item’s name to view it as this shopper, or buy it: the profile and the list answer at once. It is stored as a real event."));
   }
   return h("section", { class: "card moves", "aria-labelledby": "moves-title" },

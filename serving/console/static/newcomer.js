@@ -1,7 +1,7 @@
 // Somebody nobody knows: what little may be said of them, and how they warm up with every click.
 
 import { call } from "./api.js";
-import { announce, count, h } from "./dom.js";
+import { announce, byId, count, h } from "./dom.js";
 import { meetNew } from "./shopper.js";
 import { become, change, state } from "./state.js";
 
@@ -35,6 +35,6 @@ async function forget() {
     announce("Forgotten.");
     become(state.begun?.shoppers?.[0]?.user ?? null);
   } catch (error) {
-    announce(error.message);
+    byId("main").querySelector(".at-wrong")?.replaceChildren(h("p", { class: "wrong", role: "alert" }, error.message));
   }
 }

@@ -1,6 +1,6 @@
 // The two lists: what anybody gets, and what this shopper gets, with how far each item moved and why.
 
-import { calm, h, leaf, number, quiet } from "./dom.js";
+import { calm, h, leaf, price, quiet } from "./dom.js";
 import { bar, breakdown, legend, positive } from "./reasons.js";
 
 /** Both lists. `act(kind, item)` is called when the shopper does something with an item. */
@@ -30,8 +30,8 @@ function ownSays(found) {
 }
 
 function facts(item) {
-  const said = [leaf(item.category), item.brand, item.price === null ? null : number(item.price)].filter(Boolean);
-  return said.length ? h("p", { class: "facts" }, said.join(" · ")) : null;
+  const said = [leaf(item.category), item.brand, price(item.price)].filter(Boolean);
+  return h("p", { class: "facts" }, said.join(" · "));
 }
 
 function own(item, found, widest, act) {
@@ -45,13 +45,11 @@ function own(item, found, widest, act) {
           ? h("button", { type: "button", class: "title", title: "View it, as this shopper", on: { click: () => act("view", item) } }, title)
           : h("span", { class: "title" }, title),
         move(item, found)),
-      facts(item),
+      h("div", { class: "sub" }, facts(item),
+        mayAct ? h("div", { class: "acts" }, ["cart", "purchase"].map((kind) => h("button", { type: "button", class: "tiny", on: { click: () => act(kind, item) } },
+          kind === "cart" ? "Add to cart" : "Buy", h("span", { class: "hidden" }, ` ${title}`)))) : null),
       bar(item.reasons, widest),
-      h("p", { class: "why" }, item.sentence),
-      h("div", { class: "acts" },
-        h("details", {}, h("summary", {}, "Why", h("span", { class: "hidden" }, ` ${title}`)), breakdown(item)),
-        mayAct ? ["cart", "purchase"].map((kind) => h("button", { type: "button", class: "small", on: { click: () => act(kind, item) } },
-          kind === "cart" ? "Add to cart" : "Buy", h("span", { class: "hidden" }, ` ${title}`))) : null)));
+      h("details", {}, h("summary", { class: "why" }, item.sentence), breakdown(item))));
 }
 
 function plain(item, found) {
@@ -70,7 +68,7 @@ function move(item, found) {
   if (found.user === null && !Object.keys(found.weights || {}).length) return null;
   if (item.other_rank === null) return badge("up far", `▲ from below ${found.depth}`, `came up from below place ${found.depth}`);
   const by = item.other_rank - item.rank;
-  if (by === 0) return badge("same", "=", "same place as for anybody");
+  if (by === 0) return badge("same", "same place", "same place as for anybody");
   return by > 0
     ? badge("up", `▲ ${by}`, `${by} up from place ${item.other_rank}`)
     : badge("down", `▼ ${-by}`, `${-by} down from place ${item.other_rank}`);

@@ -47,7 +47,7 @@ export function searchView(root) {
     view.asking = new AbortController();
     root.setAttribute("aria-busy", "true");
     try {
-      const found = await call("/console/compare", question(), { signal: view.asking.signal });
+      const found = await call("/console/compare", question(), { signal: view.asking.signal, tries: 30 });
       if (mine !== view.turn) return;
       view.found = { ...found, weights: state.weights };
       place.wrong.replaceChildren();

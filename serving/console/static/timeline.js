@@ -7,19 +7,17 @@ const WIDE = 600, TALL = 30;
 /** The drawing for /console/portrait's `timeline`; `outs` are muted names. */
 export function timelineCard(timeline, outs = []) {
   const { days, lines, did } = timeline;
-  if (!days.length) return h("section", { class: "card", "aria-labelledby": "time-title" }, h("h2", { id: "time-title" }, "Over time"), h("p", { class: "quiet" }, "Nothing has happened yet."));
+  if (!days.length) return h("section", { class: "card", "aria-labelledby": "time-title" }, h("h2", { id: "time-title" }, "Over time"), h("p", { class: "quiet" }, "Nothing has happened yet, or this shop’s events carry no times."));
   const top = Math.max(0.05, ...lines.flatMap((line) => line.share));
   const shown = lines.slice(0, 6);
   return h("section", { class: "card time", "aria-labelledby": "time-title" },
     h("h2", { id: "time-title" }, "Over time"),
-    h("p", { class: "quiet" }, `Share of their interest that carries each name; what they did counts half after ${days_(timeline.half_life_days)}.`),
+    h("p", { class: "quiet" }, `The share of each interest, as it was on every day; what they did counts half after ${count(Math.round(timeline.half_life_days), "day")}.`),
     h("div", { class: "rows" },
       shown.map((line) => row(line, top, outs.includes(line.name))),
       did_(did, days)),
     h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, month(days[0])), h("span", {}, month(days[Math.floor(days.length / 2)])), h("span", {}, month(days.at(-1)))));
 }
-
-const days_ = (n) => (n >= 1.5 ? count(Math.round(n), "day") : count(Math.max(1, Math.round(n * 24)), "hour"));
 
 const month = (day) => new Date(`${day}T00:00:00Z`).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 

@@ -31,21 +31,22 @@ export function panel(found) {
     id: "w-diversity", label: "Variety", says: "less of the same among the first", max: 1, step: 0.05, value: state.diversity, mark: 0,
     shown: (value) => `${Math.round(value * 100)}%`, set: (value) => change({ diversity: value }),
   });
-  return h("section", { class: "card knobs", "aria-labelledby": "knobs-title" },
-    h("div", { class: "head" }, h("h2", { id: "knobs-title" }, "Weights"),
-      h("button", { type: "button", class: "small", id: "reset", on: { click: () => change({ weights: {}, specificity: null, diversity: 0, reset: true }) } }, "Reset")),
-    h("p", { class: "quiet" }, "Learned from this shop; the notch marks what was learned. A moved weight acts at once and only here."),
-    personal, rows, varied);
+  return h("details", { class: "card knobs", open: matchMedia("(min-width: 1081px)").matches || panel.open },
+    h("summary", { on: { click: (event) => { panel.open = !event.currentTarget.parentElement.open; } } }, h("h2", { id: "knobs-title" }, "Weights")),
+    h("p", { class: "quiet" }, "The notch marks what this shop taught. A moved weight acts at once, and only here."),
+    personal, rows, varied,
+    h("button", { type: "button", class: "small", id: "reset", on: { click: () => change({ weights: {}, specificity: null, diversity: 0, reset: true }) } }, "Back to what was learned"));
 }
 
 function slider({ id, swatch, label, says, max, step, value, mark, shown, set }) {
   const out = h("output", { for: id }, shown(value));
   const input = h("input", {
-    id, type: "range", min: 0, max, step, value, "aria-describedby": `${id}-says`, list: null,
+    id, type: "range", min: 0, max, step, value, "aria-describedby": `${id}-says`,
     on: { input: () => { out.textContent = shown(Number(input.value)); set(Number(input.value)); } },
   });
   input.value = String(value);
-  return h("div", { class: "knob", css: { "--mark": `${(100 * mark) / max}%` } },
-    h("label", { for: id }, swatch ? h("i", { class: `g-${swatch}` }) : null, label), out, input,
-    h("p", { class: "quiet", id: `${id}-says` }, says));
+  return h("div", { class: "knob", title: says },
+    h("label", { for: id }, swatch ? h("i", { class: `g-${swatch}` }) : null, label),
+    h("span", { class: "track", css: { "--mark": (mark / max).toFixed(4) } }, input, h("i", { class: "notch" })), out,
+    h("span", { class: "hidden", id: `${id}-says` }, says));
 }
