@@ -111,7 +111,7 @@ def usable_parts(train: TrainingSet) -> tuple[str, ...]:
     return tuple(part for part in parts if part not in without)
 
 
-def learn(
+def choose_first(
     train: TrainingSet,
     split: Split,
     config: TasteprintConfig | None = None,

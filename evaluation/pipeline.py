@@ -25,7 +25,7 @@ from ..retrieval.recommender import (
     weighed,
 )
 from ..retrieval.scorer import Scorer, TrainingSet
-from .first_stage import Learned, TasteprintConfig, default_weights, learn
+from .first_stage import Learned, TasteprintConfig, choose_first, default_weights
 from .rank_learning import LearnedRanker, learn_ranker, with_ranker
 from .splits import Split
 from .taste_learning import Progress, TrainedTaste, same_events, train_again, train_taste
@@ -102,14 +102,26 @@ def fit_learned(
     known = () if trained is None else ((train, trained.final), (before, trained.before))
     taste_of = tastes(trained, known, folder=resources.models, progress=resources.tell)
     answers = None if resources.answers is None else resources.answers(split)
-    learned, ranker = choose(
-        before, split, config, rng=rng, encoder=resources.encoder, taste_of=taste_of, answers=answers
+    learned, parts = choose_first(
+        before, split, config, rng=rng, encoder=resources.encoder, taste_model=taste_of(before)
+    )
+    ranker = choose_second(
+        learned,
+        before,
+        split,
+        config,
+        rng=rng,
+        encoder=resources.encoder,
+        taste_of=taste_of,
+        parts=parts,
+        answers=answers,
     )
     model = fit_chosen(train, learned, split, encoder=resources.encoder, taste_model=taste_of(train))
     return Fitted(with_ranker(model, train, ranker), learned, ranker, trained)
 
 
-def choose(
+def choose_second(
+    learned: Learned,
     before: TrainingSet,
     split: Split,
     config: TasteprintConfig,
@@ -117,20 +129,30 @@ def choose(
     rng: np.random.Generator,
     encoder: Encoder | None,
     taste_of: TasteOf,
+    parts: Recommender | None = None,
     answers: Split | None = None,
-) -> tuple[Learned, LearnedRanker]:
-    """Settings and weights of the first stage, and a second stage, chosen on ``split``.
+) -> LearnedRanker:
+    """A second stage for the first stage ``learned``, tried on ``split``.
 
-    ``before`` ends before the requests of ``split``; ``taste_of`` gives the taste model that learned a training set;
-    from ``answers``, judged training queries, the second stage learns instead, and ``split`` decides whether it wins.
+    Args:
+        learned: settings and weights of the first stage
+        before: ends before the requests of ``split``
+        split: a validation split
+        config: options
+        rng: the only randomness
+        encoder: embeds queries
+        taste_of: gives the taste model that learned a training set
+        parts: the parts that ``learned`` was chosen among, fitted on ``before``, where they are at hand
+        answers: judged training queries; the second stage learns from them, and ``split`` decides whether it wins
     """
-    learned, parts = learn(before, split, config, rng=rng, encoder=encoder, taste_model=taste_of(before))
-    fitted = weighed(parts, weights=learned.weights, newcomer_weights=learned.newcomer_weights, gate=learned.gate)
 
     def fit(data: TrainingSet) -> Recommender:
         return fit_chosen(data, learned, split, encoder=encoder, taste_model=taste_of(data))
 
-    return learned, learn_ranker(fit, before, split, config.ranking, rng=rng, fitted=fitted, answers=answers)
+    fitted = None
+    if parts is not None:
+        fitted = weighed(parts, weights=learned.weights, newcomer_weights=learned.newcomer_weights, gate=learned.gate)
+    return learn_ranker(fit, before, split, config.ranking, rng=rng, fitted=fitted, answers=answers)
 
 
 def tastes(

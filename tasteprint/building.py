@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .choosing import choose_all, unlearned
 from .config import Settings
-from .evaluation.first_stage import Learned, TasteprintConfig, default_weights
-from .evaluation.pipeline import choose, tastes
-from .evaluation.protocol import Options, validation_of
-from .evaluation.rank_learning import LearnedRanker, with_ranker
-from .evaluation.search_split import judged_to_learn
-from .evaluation.splits import Split
-from .evaluation.taste_learning import TrainedTaste
+from .evaluation.rank_learning import with_ranker
 from .profiling.artefact import Artefact, read_artefact, write_artefact
 from .profiling.embed_fidelity import ready_encoder
 from .profiling.embeddings import Embeddings, embed_items
@@ -38,6 +32,7 @@ from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, recommender_state, storable
 from .trained import read_taste, taste_digest
+from .trained_choice import choice_digests, read_choice
 from .workspace import FORMAT, KIND, Say
 
 _EVENT_COLUMNS = ("user_id", "kind", "at", "seq", "item_id", "text", "rating", "quantity", "price")
@@ -131,7 +126,7 @@ def build_workspace(
     settings = settings or Settings()
     tell = say or (lambda *_: None)
     shop_path, path = Path(shop_path).resolve(), Path(path)
-    inputs = _inputs(shop_path, settings, seed) | {"taste": taste_digest(path) or "none"}
+    inputs = _inputs(shop_path, settings, seed) | {"taste": taste_digest(path) or "none"} | choice_digests(path)
     if (found := _published(path, inputs)) is not None:
         return Built(path, False, found)
     ready = prepare(shop_path, path, settings, tell)
@@ -141,8 +136,18 @@ def build_workspace(
     rng = np.random.default_rng(seed)
     intent = fit_intent(everything.items, vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
     taste = read_taste(path, everything, stamp=ready.embeddings.stamp)
-    chosen = _choose(ready, settings, taste, rng, path, tell)
-    learned = chosen.learned
+    chosen = choose_all(
+        shop,
+        everything,
+        settings,
+        encoder=encoder,
+        taste=taste,
+        rng=rng,
+        models=path / "cache" / "models",
+        tell=tell,
+        known=read_choice(path, stamp=ready.embeddings.stamp),
+    )
+    learned = chosen.first_stage(unlearned(everything, settings))
     tell("Fitting the recommender", 0, 0)
     model = fit_recommender(
         everything,
@@ -155,7 +160,7 @@ def build_workspace(
         taste_model=None if taste is None else taste.final,
         gate=learned.gate,
     )
-    for ranker in chosen.rankers:
+    for ranker in chosen.rankers.values():
         model = with_ranker(model, everything, ranker)
     about = {
         "shop": shop.name,
@@ -166,7 +171,7 @@ def build_workspace(
         "newcomer_weights": {name: round(weight, 4) for name, weight in model.newcomer_weights.items()},
         "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
         "validation_single": {name: round(value, 4) for name, value in learned.single.items()},
-        "rankers": [ranker.said() for ranker in chosen.rankers],
+        "rankers": [ranker.said() for ranker in chosen.rankers.values()],
         "taste": None if taste is None else dict(taste.about),
         "encoder": str(ready.embeddings.stamp),
         "fidelity": None if ready.fidelity is None else ready.fidelity.to_dict(),
@@ -199,52 +204,6 @@ def build_workspace(
         },
     )
     return Built(path, True, about)
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """What validation chose for a workspace: the first stage, and a ranker for each kind of request."""
-
-    learned: Learned
-    rankers: tuple[LearnedRanker, ...]
-
-
-def _choose(
-    ready: Ready, settings: Settings, taste: TrainedTaste | None, rng: np.random.Generator, path: Path, tell: Say
-) -> Chosen:
-    """Settings, weights and rankers from the shop's own validation requests: events, and judged queries if any."""
-    everything, encoder, fallback = ready.everything, ready.encoder, settings.recommender.fallback
-    found = Learned(settings.recommender, default_weights(everything), float("nan"), {}, fusion=fallback)
-    rankers = []
-    for protocol, before, split in validation_splits(ready.shop, everything):
-        tell(f"Choosing weights on {protocol}", 0, 0)
-        config = TasteprintConfig(recommender=found.recommender, taste=settings.taste, ranking=settings.ranking)
-        known = () if taste is None else ((before, taste.before), (everything, taste.final))
-        taste_of = tastes(taste, known, folder=path / "cache" / "models", progress=tell)
-        answers = judged_to_learn(ready.shop, split)
-        learned, ranker = choose(before, split, config, rng=rng, encoder=encoder, taste_of=taste_of, answers=answers)
-        rankers.append(ranker)
-        weights = {n: w for n, w in found.weights.items() if n not in learned.weights} | dict(learned.weights)
-        single = {**found.single, **learned.single}
-        found = replace(found, weights=weights, single=single, fusion="scaled")  # chosen weights are for scaled scores
-        if protocol != "search_full":
-            newcomers = learned.newcomer_weights
-            found = replace(
-                found,
-                recommender=learned.recommender,
-                ndcg=learned.ndcg,
-                newcomer_weights=newcomers,
-                gate=learned.gate,
-            )
-    return Chosen(found, tuple(rankers))
-
-
-def validation_splits(shop: Shop, everything: TrainingSet) -> Iterator[tuple[str, TrainingSet, Split]]:
-    """The protocols a shop can choose on, each with a training set that ends before its validation requests."""
-    for protocol in ("time_split" if everything.shared_clock else "leave_one_out", "search_full"):
-        found = validation_of(shop, protocol, Options(), everything.vectors)
-        if found is not None and len(found[1].requests):  # else there is nothing to choose on; the defaults stay
-            yield protocol, *found
 
 
 def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:

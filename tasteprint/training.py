@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .building import prepare, validation_splits
+import numpy as np
+
+from .building import Ready, prepare
+from .choosing import Chosen, choose_all, validation_splits
 from .config import Settings
 from .evaluation.first_stage import TasteprintConfig
 from .evaluation.pipeline import wants_taste
 from .evaluation.taste_learning import train_taste
 from .profiling.errors import ShopError
-from .trained import save_taste
+from .trained import read_taste, save_taste
+from .trained_choice import read_fusion, save_fusion, save_rankers
 from .workspace import Say
 
 
@@ -72,3 +76,71 @@ def train_workspace_taste(
         f"shop {shop_path} has no events to learn tastes from and to validate on; a taste model needs shoppers with a "
         "history before the validation period"
     )
+
+
+def train_workspace_fusion(
+    shop_path: str | Path, path: str | Path, settings: Settings | None = None, *, seed: int = 0, say: Say | None = None
+) -> dict[str, Any]:
+    """Choose settings and weights of the first stage and keep them in the workspace ``path``; returns them as JSON
+    values.
+
+    Arguments as in `train_workspace_taste`, whose model takes part if there is one. A ranker that was learned on other
+    weights is not used any more: building says so.
+
+    Raises:
+        ShopError: the shop cannot be read, or has nothing to choose on.
+        ArtefactError: the workspace cannot be written.
+    """
+    chosen, ready = _choose(shop_path, Path(path), settings or Settings(), seed, say, ranking=False, known=False)
+    save_fusion(Path(path), chosen.fusion, stamp=ready.embeddings.stamp)
+    reached = {
+        protocol: {"ndcg@10": round(learned.ndcg, 4), "weights": {n: round(w, 4) for n, w in learned.weights.items()}}
+        for protocol, learned in chosen.fusion.items()
+    }
+    return {"shop": ready.shop.name, "protocols": reached}
+
+
+def train_workspace_ranker(
+    shop_path: str | Path, path: str | Path, settings: Settings | None = None, *, seed: int = 0, say: Say | None = None
+) -> dict[str, Any]:
+    """Learn a second stage and keep it in the workspace ``path``; returns what it reached as JSON values.
+
+    Arguments as in `train_workspace_taste`. It learns on the candidates of the fusion that was trained here; where none
+    was, one is chosen first and kept too.
+
+    Raises:
+        ShopError: the shop cannot be read, or has nothing to learn on.
+        ArtefactError: the workspace cannot be written, or what was trained there is of another version.
+    """
+    chosen, ready = _choose(shop_path, Path(path), settings or Settings(), seed, say, ranking=True, known=True)
+    stamp = ready.embeddings.stamp
+    save_fusion(Path(path), chosen.fusion, stamp=stamp)
+    save_rankers(Path(path), chosen.rankers, stamp=stamp)
+    return {"shop": ready.shop.name, "protocols": {name: ranker.said() for name, ranker in chosen.rankers.items()}}
+
+
+def _choose(
+    shop_path: str | Path, path: Path, settings: Settings, seed: int, say: Say | None, *, ranking: bool, known: bool
+) -> tuple[Chosen, Ready]:
+    """Everything validation is to choose; with ``known`` the fusion trained before is kept."""
+    tell = say or (lambda *_: None)
+    ready = prepare(Path(shop_path).resolve(), path, settings, tell)
+    stamp = ready.embeddings.stamp
+    chosen = choose_all(
+        ready.shop,
+        ready.everything,
+        settings,
+        encoder=ready.encoder,
+        taste=read_taste(path, ready.everything, stamp=stamp),
+        rng=np.random.default_rng(seed),
+        models=path / "cache" / "models",
+        tell=tell,
+        known=Chosen(read_fusion(path, stamp=stamp)) if known else None,
+        ranking=ranking,
+    )
+    if not chosen.fusion:
+        raise ShopError(
+            f"shop {shop_path} has nothing to choose on: no events before a validation period and no judged queries; "
+            "building uses the defaults"
+        )
+    return chosen, ready

@@ -186,12 +186,9 @@ def test_build(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_build_draws_on_stderr_only(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasteprint import building
-    from tasteprint.evaluation.first_stage import Learned
-    from tasteprint.retrieval.recommender import RecommenderConfig
+    from tasteprint.choosing import Chosen
 
-    monkeypatch.setattr(
-        building, "_choose", lambda *_: building.Chosen(Learned(RecommenderConfig(), {"bm25": 1.0}, 0.0, {}), ())
-    )
+    monkeypatch.setattr(building, "choose_all", lambda *_, **__: Chosen())
     done = run(
         "build", tiny_workspace.parent / "shop", "-w", tmp_path / "new", "--set", "encoder.name=hash:8", "--json"
     )

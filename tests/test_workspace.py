@@ -12,8 +12,8 @@ import pytest
 
 from tasteprint import building
 from tasteprint.building import build_workspace
+from tasteprint.choosing import Chosen
 from tasteprint.config import load_settings
-from tasteprint.evaluation.first_stage import Learned
 from tasteprint.profiling import embed_fidelity
 from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError, WorkspaceError
 from tasteprint.profiling.fidelity import FidelityConfig
@@ -32,11 +32,7 @@ HASH = load_settings(sets=["encoder.name=hash:64"], environ={}).settings
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds without the search for weights, for tests that are about something else."""
-
-    def chosen(ready, settings, taste, rng, path, tell):
-        return building.Chosen(Learned(settings.recommender, DEFAULT_WEIGHTS, float("nan"), {}), ())
-
-    monkeypatch.setattr(building, "_choose", chosen)
+    monkeypatch.setattr(building, "choose_all", lambda *_, **__: Chosen())
 
 
 def copy(tiny_workspace: Path, tmp_path: Path) -> Path:

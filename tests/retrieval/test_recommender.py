@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.evaluation.first_stage import TasteprintConfig, choose_settings, default_weights, learn
+from tasteprint.evaluation.first_stage import TasteprintConfig, choose_first, choose_settings, default_weights
 from tasteprint.evaluation.metrics import look_up, ndcg
 from tasteprint.evaluation.pipeline import fit_chosen
 from tasteprint.evaluation.protocol import Options, make_split
@@ -119,7 +119,7 @@ def validation(shop, train, protocol: str):
 def test_what_validation_promises_is_what_full_ranking_gives(shop, train, protocol: str) -> None:
     """The search looks at candidates only; with as many candidates as items its NDCG is the real one."""
     before, split = validation(shop, train, protocol)
-    learned = learn(before, split, rng=np.random.default_rng(0), encoder=ENCODER)[0]
+    learned = choose_first(before, split, rng=np.random.default_rng(0), encoder=ENCODER)[0]
     model = fit_recommender(before, learned.recommender, weights=learned.weights, encoder=ENCODER)
     if protocol == "time_split":
         split = split.take(np.flatnonzero(split.requests.stop > split.requests.start))
@@ -139,7 +139,7 @@ def test_what_validation_promises_is_what_full_ranking_gives(shop, train, protoc
 @pytest.mark.parametrize("protocol", ["time_split", "search_full"])
 def test_parts_fitted_once_and_weighed_rank_as_those_fitted_for_the_weights(shop, train, protocol: str) -> None:
     before, split = validation(shop, train, protocol)
-    learned, parts = learn(before, split, rng=np.random.default_rng(0), encoder=ENCODER)
+    learned, parts = choose_first(before, split, rng=np.random.default_rng(0), encoder=ENCODER)
     again = fit_chosen(before, learned, split, encoder=ENCODER)
     found = weighed(parts, weights=learned.weights, newcomer_weights=learned.newcomer_weights, gate=learned.gate)
     assert found.weights == again.weights
@@ -150,7 +150,7 @@ def test_parts_fitted_once_and_weighed_rank_as_those_fitted_for_the_weights(shop
 
 def test_newcomers_have_weights_of_their_own(shop, train, make_requests) -> None:
     before, split = validation(shop, train, "time_split")
-    learned = learn(before, split, rng=np.random.default_rng(0))[0]
+    learned = choose_first(before, split, rng=np.random.default_rng(0))[0]
     assert set(learned.newcomer_weights) <= set(NEWCOMER_PARTS)
     assert learned.newcomer_weights
     model = fit_recommender(before, weights={"own": 1.0, "context": 9.0}, newcomer_weights={"popular": 2.0})
@@ -165,7 +165,7 @@ def test_newcomers_have_weights_of_their_own(shop, train, make_requests) -> None
 
 def test_weights_of_newcomers_are_the_best_that_popularity_and_context_reach(shop, train) -> None:
     before, split = validation(shop, train, "time_split")
-    learned = learn(before, split, rng=np.random.default_rng(0))[0]
+    learned = choose_first(before, split, rng=np.random.default_rng(0))[0]
     hidden = replace(split, requests=replace(split.requests, start=split.requests.stop))
 
     def reached(weights: dict[str, float]) -> float:
@@ -178,12 +178,12 @@ def test_weights_of_newcomers_are_the_best_that_popularity_and_context_reach(sho
 
 def test_learning_is_deterministic_and_reads_no_test_event(shop, train) -> None:
     before, split = validation(shop, train, "time_split")
-    learned = learn(before, split, rng=np.random.default_rng(0))[0]
+    learned = choose_first(before, split, rng=np.random.default_rng(0))[0]
     test_from = np.datetime64(shop.meta["protocols"]["time_split"]["test_from"].rstrip("Z"))
     late = (shop.events["at"] >= test_from) & shop.events["item_id"].notna()
     item_id = shop.events["item_id"].where(~late, shop.items["item_id"].iloc[0])  # another future altogether
     other = replace(shop, events=shop.events.assign(item_id=item_id))
-    again = learn(*validation(other, train, "time_split"), rng=np.random.default_rng(0))[0]
+    again = choose_first(*validation(other, train, "time_split"), rng=np.random.default_rng(0))[0]
     assert dict(again.weights) == dict(learned.weights)
     assert again.ndcg == learned.ndcg
 
