@@ -24,7 +24,7 @@ from ..profiling.intent_types import Intent
 from ..profiling.log import EventLog, Requests
 from .diversity import mmr
 from .filters import Filters, ItemFacts, allowed_items, item_facts
-from .index import BlockIndex, build_index
+from .index import ItemIndex, build_index
 from .ranking import Answer
 from .recommender import Recommender
 from .second_stage import TAKEN
@@ -39,7 +39,7 @@ class Engine:
 
     Attributes:
         recommender: parts and weights
-        index: FAISS over the text blocks (`TEXT_BLOCKS`) of each distinct text
+        index: over the text blocks (`TEXT_BLOCKS`) of each distinct text
         texts: those blocks side by side, (n_texts, dim) float32
         text_of: row in ``texts`` of each item, (n_items,)
         items_of: items by text: those of text ``t`` are ``items_of[first_of[t]:first_of[t + 1]]``, (n_items,)
@@ -56,7 +56,7 @@ class Engine:
     """
 
     recommender: Recommender
-    index: BlockIndex
+    index: ItemIndex
     texts: NDArray[np.float32]
     text_of: NDArray[np.int64]
     items_of: NDArray[np.int64]

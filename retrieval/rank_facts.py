@@ -39,7 +39,7 @@ class Pairs:
     Attributes:
         key: ``first * n_items + second`` of each counted pair, ascending, (n_pairs,)
         count: how often, decayed by distance, (n_pairs,) float32
-        n_items: items in the catalogue
+        n_items: items in the catalogue when they were counted
     """
 
     key: Ints
@@ -47,12 +47,15 @@ class Pairs:
     n_items: int
 
     def of(self, first: Ints, second: Ints) -> Float:
-        """Count of each pair of item rows, 0 where it was never seen; arrays of one shape, -1 for no item."""
+        """Count of each pair of item rows, 0 where it was never seen; arrays of one shape, -1 for no item.
+
+        Rows from ``n_items`` on are items that came after the counting.
+        """
         if not len(self.key):
             return np.zeros(first.shape, dtype=np.float32)
         asked = first.astype(np.int64) * self.n_items + second
         place = np.minimum(np.searchsorted(self.key, asked), len(self.key) - 1)
-        found = (self.key[place] == asked) & (first >= 0) & (second >= 0)
+        found = (self.key[place] == asked) & (first >= 0) & (second >= 0) & (second < self.n_items)
         return np.where(found, self.count[place], np.float32(0))
 
 

@@ -120,7 +120,8 @@ class View:
         may = n_items if allowed is None else int(allowed.sum())
         k = min(k, may)
         n = max(_FIRST, k)
-        slack = self.engine.index.slack * float(np.linalg.norm(self.query_vector))
+        bound = self.engine.index.slack
+        slack = np.inf if bound is None else bound * float(np.linalg.norm(self.query_vector))
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
