@@ -18,6 +18,9 @@ from .config import IndexConfig
 from .types import Mask, Rows, Scores, import_faiss
 
 _WIDER = 1.5  # groups ranked at first, per group that evenly spread allowed rows would need
+_MORE = 4.0  # times the root of the share of allowed rows: part of an unfiltered query's comparisons that are made
+_RARE = 0.05  # share of allowed rows below which they are counted by group, not sampled
+_SAMPLE = 64  # rows of a group that are looked at, to estimate how many of it are allowed
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,12 @@ class IvfScanner:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of codes, row numbers and centroids."""
+        """Bytes of codes, row numbers, groups of rows and centroids."""
         invlists = import_faiss().downcast_InvertedLists(self.index.invlists)
         codes = sum(_list_bytes(invlists, number) for number in range(self.most))
         extra = getattr(self.index, "flat_storage", None)
         more = 0 if extra is None else int(extra.size())
-        return codes + more + 8 * int(self.index.ntotal) + 4 * self.most * int(self.index.d)
+        return codes + more + (8 + 4) * int(self.index.ntotal) + 4 * self.most * int(self.index.d)
 
     @cached_property
     def ids(self) -> list[Rows]:
@@ -53,6 +56,14 @@ class IvfScanner:
         return [
             faiss.rev_swig_ptr(invlists.get_ids(number), size) if size else none for number, size in enumerate(sizes)
         ]
+
+    @cached_property
+    def group_of(self) -> NDArray[np.int32]:
+        """Group of each row, (n_items,)."""
+        groups = np.zeros(int(self.index.ntotal), dtype=np.int32)
+        for number, ids in enumerate(self.ids):
+            groups[ids] = number
+        return groups
 
     def scan(
         self, queries: NDArray[np.float32], n: int, effort: int, allowed: Mask | None = None
@@ -82,13 +93,19 @@ class IvfScanner:
     def _groups(
         self, queries: NDArray[np.float32], effort: int, allowed: Mask
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Nearness and number of the groups to look into, both (n_queries, m); -1 for none."""
+        """Nearness and number of the groups to look into, both (n_queries, m); -1 for none.
+
+        Those that hold allowed rows, by nearness, until enough of them are compared: as many as without a filter, or
+        where few rows are allowed a larger part of those than without.
+        """
         may = int(np.count_nonzero(allowed))
-        goal = min(may, -(-effort * len(allowed) // self.most))
-        ranked = min(self.most, int(_WIDER * effort * len(allowed) / max(may, 1)) + 8)
+        share = max(may, 1) / len(allowed)
+        goal = min(may, int(np.ceil(effort * len(allowed) / self.most * min(1.0, _MORE * share**0.5))))
+        counted = np.bincount(self.group_of[np.flatnonzero(allowed)], minlength=self.most) if share < _RARE else None
+        ranked = min(self.most, int(_WIDER * goal / may * self.most) + 8)
         while True:
             nearness, lists = self.index.quantizer.search(queries, ranked)
-            held = self._held(lists, allowed)
+            held = self._held(lists, allowed) if counted is None else np.where(lists < 0, 0, counted[lists])
             before = np.cumsum(held, axis=1) - held
             if ranked == self.most or (before[:, -1] + held[:, -1] >= goal).all():
                 break
@@ -99,14 +116,15 @@ class IvfScanner:
         lists = np.where(np.take_along_axis(chosen, first, 1), np.take_along_axis(lists, first, 1), -1)
         return np.ascontiguousarray(np.take_along_axis(nearness, first, 1)), np.ascontiguousarray(lists)
 
-    def _held(self, lists: NDArray[np.int64], allowed: Mask) -> NDArray[np.int64]:
-        """Allowed rows in each of these groups, of the shape of ``lists``."""
+    def _held(self, lists: NDArray[np.int64], allowed: Mask) -> NDArray[np.float64]:
+        """Allowed rows in each of these groups, estimated from every few of its rows, of the shape of ``lists``."""
         asked, place = np.unique(lists, return_inverse=True)
-        asked_ids = [self.ids[number] for number in asked.tolist() if number >= 0]
-        stop = np.cumsum([len(ids) for ids in asked_ids])
-        counted = np.r_[0, np.cumsum(allowed[np.concatenate(asked_ids)])]
-        held = counted[stop] - counted[np.r_[0, stop[:-1]]]
-        return np.r_[np.zeros(len(asked) - len(held), np.int64), held][place].reshape(lists.shape)
+        step = max(1, len(allowed) // self.most // _SAMPLE)
+        ids = [self.ids[number][::step] for number in asked[asked >= 0].tolist()]
+        stop = np.cumsum([len(some) for some in ids])
+        counted = np.r_[0, np.cumsum(allowed[np.concatenate(ids)])]
+        held = (counted[stop] - counted[np.r_[0, stop[:-1]]]) * float(step)
+        return np.r_[np.zeros(len(asked) - len(held)), held][place].reshape(lists.shape)
 
 
 def build_ivf(matrix: NDArray[np.float32], config: IndexConfig) -> Any:
@@ -142,12 +160,27 @@ def code_name(dim: int, config: IndexConfig) -> str:
     """What FAISS calls the codes of an IVF kind.
 
     >>> code_name(384, IndexConfig(kind="ivf-pq"))
-    'PQ96x4fs'
+    'PQ192x4fs'
     """
     if config.kind == "ivf-pq":
-        width = max(size for size in range(1, min(config.code_dims, dim) + 1) if dim % size == 0)
-        return f"PQ{dim // width}x4fs"
+        return f"PQ{dim // code_width(dim, config)}x4fs"
     return {"ivf-flat": "Flat", "ivf-sq8": "SQ8", "ivf-rabitq": "RaBitQfs"}[config.kind]
+
+
+def code_bytes(dim: int, config: IndexConfig) -> int:
+    """Bytes of a row's code.
+
+    >>> code_bytes(384, IndexConfig(kind="ivf-pq"))
+    96
+    """
+    if config.kind == "ivf-pq":
+        return -(-dim // code_width(dim, config) // 2)
+    return {"ivf-flat": 4 * dim, "ivf-sq8": dim, "ivf-rabitq": -(-dim // 8) + 8}[config.kind]
+
+
+def code_width(dim: int, config: IndexConfig) -> int:
+    """Dimensions that share a product code: as configured, or the next smaller number that divides them."""
+    return max(size for size in range(1, min(config.code_dims, dim) + 1) if dim % size == 0)
 
 
 def _list_bytes(invlists: Any, number: int) -> int:

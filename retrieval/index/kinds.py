@@ -17,7 +17,7 @@ from .approximate import ApproximateIndex, Efforts, Scanner, search_pool
 from .config import IndexConfig
 from .flat import build_flat
 from .hnsw import HnswScanner, build_hnsw
-from .ivf import IvfScanner, build_ivf, list_count
+from .ivf import IvfScanner, build_ivf, code_bytes, list_count
 from .types import ItemIndex, check_matrix
 
 Matrix = NDArray[np.float32]
@@ -108,7 +108,7 @@ def approximate(kind: str, scanner: Scanner, matrix: Matrix, config: IndexConfig
 
 _REFINE: Mapping[str, int] = {"ivf-pq": 10, "ivf-rabitq": 10, "hnsw": 2}
 _FEW_ROWS = 2_000
-_ID = 8  # bytes
+_ID = 8 + 4  # bytes: a row's number in its group, and its group
 
 
 def _flat(matrix: Matrix, config: IndexConfig) -> ItemIndex:
@@ -134,16 +134,13 @@ def _flat_sizes(width: int) -> Callable[[int, int, IndexConfig], Sizes]:
     return sizes
 
 
-def _ivf_sizes(code: Callable[[int], float]) -> Callable[[int, int, IndexConfig], Sizes]:
+def _ivf_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     """Codes, row numbers and centroids; groups grow by doubling while they are filled, and k-means holds its sample."""
-
-    def sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
-        lists = list_count(n, config)
-        held = int(n * (code(dim) + _ID)) + 4 * lists * dim
-        sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
-        return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * (1 << 16))
-
-    return sizes
+    lists = list_count(n, config)
+    padded = n + (16 * lists if config.kind in ("ivf-pq", "ivf-rabitq") else 0)  # these codes come in blocks of 32 rows
+    held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * dim
+    sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
+    return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * (1 << 16))
 
 
 def _hnsw_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
@@ -156,15 +153,15 @@ INDEXES: Mapping[str, IndexKind] = {
     "flat": IndexKind("all rows, full precision", True, "cpu", _flat, _flat_sizes(4)),
     "flat-fp16": IndexKind("all rows, half precision", True, "cpu", _flat, _flat_sizes(2)),
     "sq8": IndexKind("all rows, 8 bits a number", True, "cpu", _flat, _flat_sizes(1)),
-    "ivf-flat": IndexKind("groups by k-means, full precision", False, "cpu", _ivf, _ivf_sizes(lambda d: 4 * d)),
-    "ivf-sq8": IndexKind("groups by k-means, 8 bits a number", False, "cpu", _ivf, _ivf_sizes(lambda d: d)),
+    "ivf-flat": IndexKind("groups by k-means, full precision", False, "cpu", _ivf, _ivf_sizes),
+    "ivf-sq8": IndexKind("groups by k-means, 8 bits a number", False, "cpu", _ivf, _ivf_sizes),
     "ivf-pq": IndexKind(
         "groups by k-means, 4-bit product codes compared 32 at a time, then exact", False, "cpu", _ivf,
-        _ivf_sizes(lambda d: d / 8),
+        _ivf_sizes,
     ),
     "ivf-rabitq": IndexKind(
         "groups by k-means, one bit a number with a correction, then exact", False, "cpu", _ivf,
-        _ivf_sizes(lambda d: d / 8 + 8),
+        _ivf_sizes,
     ),
     "hnsw": IndexKind("a graph of near rows over 8-bit codes, then exact", False, "cpu", _hnsw, _hnsw_sizes),
 }  # fmt: skip
