@@ -24,7 +24,7 @@ from ...profiling.errors import ArtefactError
 from ...profiling.files import locked
 from ...profiling.journal import Journal
 from ...profiling.stamp import EncoderStamp
-from .flat import build_index
+from .kinds import build_index
 from .live_files import (
     KIND,
     Builder,

@@ -51,8 +51,8 @@ def best_among(vectors: NDArray[np.float32], rows: Rows, queries: NDArray[np.flo
         k: wanted
     """
     if len(queries) <= _FEW:
-        products = [_products(vectors, rows[None], query[None]) for query in queries]
-        return best_of(*_top(np.repeat(rows[None], len(queries), 0), np.vstack(products), k), k)
+        single = np.vstack([_products(vectors, rows[None], query[None]) for query in queries])
+        return best_of(*_top(np.repeat(rows[None], len(queries), 0), single, k), k)
     found, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
     for start in range(0, len(rows), _PIECE):
         piece = rows[start : start + _PIECE]
