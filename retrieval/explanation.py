@@ -18,7 +18,7 @@ from ..profiling.interest_batch import event_weights
 from ..profiling.log import Requests
 from .histories import steps_ago
 from .neighbours import NeighboursModel
-from .ranking import Reason
+from .ranking import PastEvents, Reason
 from .repeats import OwnMostBoughtModel, RepeatModel
 from .scorer import Scorer
 
@@ -72,12 +72,7 @@ def reason(
     """The addend of one part for the item at ``column`` of ``amounts`` (n_rows,) and of ``events``, each item once."""
     if events is None:
         return Reason(part, float(amounts[column]))
-    rows, told = events[0], events[1][:, column]
-    order = np.lexsort((rows, -np.abs(told)))
-    order = order[told[order] != 0]
-    return Reason(
-        part, float(amounts[column]), tuple(zip(item_ids[rows[order]].tolist(), told[order].tolist(), strict=True))
-    )
+    return Reason(part, float(amounts[column]), PastEvents(item_ids, events[0], events[1][:, column]))
 
 
 _WORDS: Mapping[str, str] = {

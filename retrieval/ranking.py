@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +49,63 @@ class Reason:
 
     part: str
     amount: float
-    events: tuple[tuple[str, float], ...] = ()
+    events: Sequence[tuple[str, float]] = ()
+
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PastEvents(Sequence[tuple[str, float]]):
+    """What each past event adds to one item, largest amount first, ties by row; amounts of 0 are left out.
+
+    A sequence of (item id, amount) that is put in order when somebody looks: answers tell the first few, and most
+    shoppers have hundreds.
+
+    Attributes:
+        item_ids: external ids of the catalogue, (n_items,)
+        rows: item row of each event, each item once, (n_events,)
+        amounts: what each adds, (n_events,)
+    """
+
+    item_ids: NDArray[np.object_]
+    rows: NDArray[np.int64]
+    amounts: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.amounts))
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        yield from self._first
+        if len(self) > len(self._first):
+            yield from self._all[len(self._first) :]
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, float]: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[tuple[str, float], ...]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        last = index if isinstance(index, int) else index.stop
+        near = last is not None and 0 <= last < len(self._first) and (isinstance(index, int) or index.step is None)
+        return (self._first if near else self._all)[index]
+
+    @cached_property
+    def _first(self) -> tuple[tuple[str, float], ...]:
+        size = np.abs(self.amounts)
+        if len(size) <= _SHOWN:
+            return self._told(np.arange(len(size)))
+        edge = np.partition(size, len(size) - _SHOWN)[len(size) - _SHOWN]
+        return self._told(np.flatnonzero(size >= edge))[:_SHOWN]
+
+    @cached_property
+    def _all(self) -> tuple[tuple[str, float], ...]:
+        return self._told(np.arange(len(self.amounts)))
+
+    def _told(self, events: NDArray[np.intp]) -> tuple[tuple[str, float], ...]:
+        """These events in order."""
+        events = events[self.amounts[events] != 0]
+        order = events[np.lexsort((self.rows[events], -np.abs(self.amounts[events])))]
+        return tuple(zip(self.item_ids[self.rows[order]].tolist(), self.amounts[order].tolist(), strict=True))
 
 
 @dataclass(frozen=True)

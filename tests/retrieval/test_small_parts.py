@@ -11,7 +11,7 @@ from tasteprint.profiling.errors import ArtefactError, UnknownIdError
 from tasteprint.retrieval.diversity import mmr
 from tasteprint.retrieval.explanation import sentence
 from tasteprint.retrieval.filters import Filters, allowed_items, item_facts
-from tasteprint.retrieval.ranking import Answer, Ranking, Reason, Recommendation
+from tasteprint.retrieval.ranking import Answer, PastEvents, Ranking, Reason, Recommendation
 from tasteprint.retrieval.state import source_from_state, source_state
 
 
@@ -139,3 +139,22 @@ def test_states_of_unknown_sources_are_refused() -> None:
         source_state(Strange())
     with pytest.raises(ArtefactError, match="'strange' is not known"):
         source_from_state({}, {"type": "strange"})
+
+
+def test_past_events_are_told_in_order_whether_one_looks_at_few_or_all() -> None:
+    rng = np.random.default_rng(0)
+    amounts = np.round(rng.normal(size=40), 1)  # ties and zeros among them
+    rows = rng.permutation(60)[:40]
+    ids = np.array([f"i{row}" for row in range(60)], dtype=object)
+    order = sorted((row for row in range(40) if amounts[row]), key=lambda e: (-abs(amounts[e]), rows[e]))
+    expected = tuple((f"i{rows[e]}", float(amounts[e])) for e in order)
+    told = PastEvents(ids, rows, amounts)
+    assert (told[0], told[:3], told[7], told[:8], told[9], told[-1], told[2:30]) == (
+        (expected[0], expected[:3], expected[7], expected[:8], expected[9], expected[-1], expected[2:30])
+    )
+    assert tuple(told) == tuple(PastEvents(ids, rows, amounts)) == expected
+    assert len(told) == len(expected)
+    few = PastEvents(ids, rows[:3], np.array([0.0, -2.0, 1.0]))
+    assert tuple(few) == ((f"i{rows[1]}", -2.0), (f"i{rows[2]}", 1.0))
+    assert few[:5] == tuple(few)
+    assert not PastEvents(ids, rows[:0], np.zeros(0))
