@@ -22,7 +22,7 @@ from ..profiling.taste_model import TasteModel
 from .alike import fit_alike
 from .fusion import inverse_scale, reciprocal_rank
 from .gate import Gate
-from .lexical import Bm25Config, TextNeighboursConfig, fit_bm25, fit_text_neighbours
+from .lexical import LexicalConfig, TextNeighboursConfig, fit_lexical, fit_text_neighbours
 from .neighbours import NeighboursModel
 from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
 from .rank_facts import text_rows
@@ -78,7 +78,7 @@ class RecommenderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     blocks: BlocksConfig = BlocksConfig()
-    bm25: Bm25Config = Bm25Config()
+    bm25: LexicalConfig = LexicalConfig()
     recent_popular: RecentPopularConfig = RecentPopularConfig()
     repeat: RepeatConfig = RepeatConfig()
     transitions: TransitionsConfig = TransitionsConfig()
@@ -96,7 +96,7 @@ class RecommenderConfig(BaseModel):
 
 
 SOURCES: Mapping[str, Callable[[TrainingSet, RecommenderConfig], Scorer]] = {
-    "bm25": lambda train, config: fit_bm25(train, config.bm25),
+    "bm25": lambda train, config: fit_lexical(train, config.bm25),
     "popular": lambda train, config: fit_alike(train, fit_popular(train), attributes=config.attributes),
     "recent_popular": lambda train, config: fit_alike(
         train, fit_recent_popular(train, config.recent_popular), attributes=config.attributes

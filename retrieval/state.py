@@ -15,7 +15,8 @@ from ..profiling.errors import ArtefactError
 from ..profiling.log import EventLog
 from .alike import AlikeModel
 from .gate import gate_from_state, gate_state
-from .lexical import Bm25Model
+from .lexical import Bm25Model, LexicalModel
+from .lexical.stored import lexical_from_state, lexical_state
 from .neighbours import NeighboursModel
 from .popularity import PopularModel
 from .recommender import Recommender
@@ -97,6 +98,9 @@ def source_state(source: Scorer) -> tuple[Arrays, Meta]:
     if isinstance(source, Bm25Model):
         ordered = sorted(source.vocabulary, key=lambda word: source.vocabulary[word])
         return _csr_arrays(source.weights), {"type": "bm25", "vocabulary": ordered}
+    if isinstance(source, LexicalModel):
+        arrays, meta = lexical_state(source)
+        return arrays, {"type": "lexical", **meta}
     raise ArtefactError(
         f"a source of type {type(source).__name__} cannot be saved; give it a state in retrieval/state.py"
     )
@@ -125,6 +129,8 @@ def source_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
         return NeighboursModel(_csr(arrays), arrays["tie_break"], meta["decay"], meta["last"], meta["ties"])
     if kind == "bm25":
         return Bm25Model({word: row for row, word in enumerate(meta["vocabulary"])}, _csr(arrays))
+    if kind == "lexical":
+        return lexical_from_state(arrays, meta)
     raise ArtefactError(f"source type {kind!r} is not known to this version; rebuild the workspace")
 
 

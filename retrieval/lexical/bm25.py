@@ -1,4 +1,4 @@
-"""BM25 over item texts, and neighbours by words. The lexical half of hybrid search.
+"""Plain BM25 over item texts: the yardstick that `fielded` is measured against, and quick to index.
 
 Source: Robertson and Zaragoza, "The probabilistic relevance framework: BM25 and beyond", 2009, as Lucene computes it.
 Indexing is bm25s's; its term-document scores are kept as one sparse matrix, so that a batch of queries is one product.
@@ -16,10 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..profiling.log import Requests
-from .histories import keep_largest
-from .neighbours import NeighboursModel, popular_tie_break
-from .scorer import TrainingSet
+from ...profiling.log import Requests
+from ..scorer import TrainingSet
 
 _WORD = re.compile(r"\w+")
 
@@ -32,18 +30,6 @@ class Bm25Config(BaseModel):
     k1: float = Field(1.2, ge=0, description="how fast repeated words stop counting")
     b: float = Field(0.75, ge=0, le=1, description="how much long texts are held back")
     fields: tuple[str, ...] = Field(("title", "description", "brand"), description="item columns that are searched")
-
-
-class TextNeighboursConfig(BaseModel):
-    """Options of neighbours by words."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fields: tuple[str, ...] = Field(("title",), description="item columns whose words count")
-    max_share: float = Field(0.02, gt=0, le=1, description="words in a larger share of the items are left out")
-    neighbours: int = Field(200, ge=1, description="neighbours kept for each item")
-    decay: float = Field(0.6, gt=0, le=1, description="weight of a history event for each step of age")
-    last: int = Field(50, ge=1, description="newest history events that count")
 
 
 def words(text: str) -> list[str]:
@@ -111,35 +97,3 @@ def index_words(texts: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> Bm
     shape = (len(stored["indptr"]) - 1, len(texts))
     weights = sp.csr_matrix((stored["data"], stored["indices"], stored["indptr"]), shape=shape)[: len(vocabulary)]
     return Bm25Model(vocabulary, weights.astype(np.float32))
-
-
-def fit_text_neighbours(
-    train: TrainingSet, config: TextNeighboursConfig | None = None, *, rng: np.random.Generator | None = None
-) -> NeighboursModel:
-    """Neighbours by cosine of TF-IDF vectors (sublinear counts, unigrams), an item never its own neighbour."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    config = config or TextNeighboursConfig()
-    texts = texts_of(train.items, config.fields)
-    n_items = len(texts)
-    if not any(words(text) for text in texts):
-        empty = sp.csr_matrix((n_items, n_items), dtype=np.float32)
-        return NeighboursModel(empty, popular_tie_break(train), config.decay, config.last, "sequence")
-    counter = TfidfVectorizer(sublinear_tf=True, tokenizer=words, token_pattern=None, dtype=np.float32)
-    rows = counter.fit_transform(texts)
-    common = np.bincount(rows.indices, minlength=rows.shape[1]) > max(config.max_share * n_items, 20)
-    rows = (rows @ sp.diags((~common).astype(np.float32))).tocsr()
-    weights = similar_rows(rows, k=config.neighbours)
-    return NeighboursModel(weights, popular_tie_break(train), config.decay, config.last, "sequence")
-
-
-def similar_rows(rows: sp.csr_matrix, *, k: int, block: int = 1000) -> sp.csr_matrix:
-    """Inner products of rows with each other, ``k`` largest a row kept, diagonal 0, (n, n) CSR."""
-    columns, parts = rows.T.tocsr(), []
-    for first in range(0, rows.shape[0], block):
-        product = (rows[first : first + block] @ columns).tocoo()
-        keep = product.row + first != product.col
-        shape = product.shape
-        product = sp.csr_matrix((product.data[keep], (product.row[keep], product.col[keep])), shape=shape)
-        parts.append(keep_largest(product, k))
-    return sp.vstack(parts, format="csr").astype(np.float32)
