@@ -20,7 +20,8 @@ from ..profiling.blocks import BLOCKS, BlockSpace
 from ..profiling.errors import ArtefactError
 from ..profiling.taste_model import TasteModel
 from .alike import AlikeModel
-from .lexical import Bm25Config, Bm25Model, texts_of, words
+from .lexical import Bm25Config, Bm25Model, LexicalModel, texts_of, words
+from .lexical.fielded import extended as extended_lexical
 from .neighbours import NeighboursModel
 from .popularity import PopularModel
 from .repeats import OwnMostBoughtModel, RepeatModel
@@ -192,6 +193,10 @@ def _bm25(source: Bm25Model, placed: Placed) -> Bm25Model:
     return Bm25Model(vocabulary, sp.csr_matrix((data, places), shape=(len(vocabulary), placed.n_items)))
 
 
+def _lexical(source: LexicalModel, placed: Placed) -> LexicalModel:
+    return extended_lexical(source, placed.items, placed.rows, placed.n_items)
+
+
 def placed_indptr(indptr: NDArray[Any], rows: int) -> NDArray[Any]:
     """Row pointers of a sparse matrix with empty rows at its end, (rows + 1,)."""
     return np.concatenate([indptr, np.full(rows + 1 - len(indptr), indptr[-1], dtype=indptr.dtype)])
@@ -204,5 +209,6 @@ EXTENDERS: Mapping[type, Callable[[Any, Placed], Scorer]] = {
     RepeatModel: _repeat,
     NeighboursModel: _neighbours,
     Bm25Model: _bm25,
+    LexicalModel: _lexical,
 }
 """How each type of source takes new items."""

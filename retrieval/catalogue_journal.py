@@ -1,0 +1,200 @@
+"""Changes of a catalogue on disk: what was added, replaced and removed since the build, in a journal.
+
+A change is durable once `CatalogueJournal.append` returns, and any process that polls sees it. Vectors travel with the
+items and the stamp of the encoder that made them, so that no process encodes what another has; where that encoder is
+not the present one, they are made again. Applying changes to an engine is `catalogue_update`'s work.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..profiling.embeddings import embed_items
+from ..profiling.encoder import Encoder
+from ..profiling.errors import ArtefactError
+from ..profiling.journal import Journal, Record
+from ..profiling.schema import conform
+from ..profiling.stamp import EncoderStamp
+from ..profiling.templates import TemplateConfig
+from .catalogue_update import apply_items, checked_items
+from .engine import Engine
+
+_LENGTHS = 3  # of head, items and vectors, before them
+_CHUNK = 2_000  # items of one record where many are written
+
+
+@dataclass(frozen=True, eq=False)
+class ItemChange:
+    """Items that come and items that go.
+
+    Attributes:
+        items: to add or to put in the place of those with the same id, in the data contract, (n,)
+        vectors: their text vectors, (n, d)
+        stamp: stamp of the encoder and the template that made the vectors
+        removed: ids of items that go; none of them among ``items``
+    """
+
+    items: pd.DataFrame
+    vectors: NDArray[np.float32]
+    stamp: EncoderStamp
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What makes vectors of items: the encoder, and how an item becomes a text."""
+
+    encoder: Encoder
+    template: TemplateConfig
+
+    @property
+    def stamp(self) -> EncoderStamp:
+        """Of both."""
+        return self.encoder.stamp.with_template(self.template.text)
+
+    def change(self, upserts: pd.DataFrame | None, removed: Sequence[str] = ()) -> ItemChange:
+        """A change with its vectors.
+
+        Raises:
+            ShopError: an item breaks the data contract, or an id is there twice.
+            EncoderError: the encoder cannot be loaded.
+        """
+        items = checked_items(upserts, removed)
+        return ItemChange(items, self.vectors(items), self.stamp, tuple(removed))
+
+    def vectors(self, items: pd.DataFrame) -> NDArray[np.float32]:
+        """Text vectors of items, (n, d)."""
+        if not len(items):
+            return np.zeros((0, self.encoder.dim), dtype=np.float32)
+        return embed_items(items, self.encoder, self.template).vectors
+
+
+class CatalogueJournal:
+    """The changes of one catalogue, in a folder that is made if absent.
+
+    Raises:
+        ArtefactError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._journal = Journal(folder)
+
+    def append(self, change: ItemChange) -> int:
+        """Write a change; returns its number, and it is durable then.
+
+        Raises:
+            ArtefactError: it cannot be written, and is not there.
+        """
+        return self._journal.append([_encoded(change)])
+
+    def poll(self) -> list[tuple[int, ItemChange]]:
+        """Number and change of what was written since the last call, all of it on the first.
+
+        Raises:
+            ArtefactError: the journal is damaged, or changes were dropped before this object saw them.
+        """
+        return [(record.number, _decoded(record)) for record in self._journal.poll()]
+
+    def rewrite(self, change: ItemChange | None) -> int:
+        """Put one change in the place of all that are there, or nothing; returns the number of the last record.
+
+        A crash in between leaves old changes before the new one, which says the same once more.
+        """
+        through = self._journal.rotate()
+        if change is not None:
+            self._journal.append([_encoded(part) for part in _parts(change)])
+        self._journal.drop(through)
+        return self._journal.append([])
+
+
+def net_change(changes: Sequence[ItemChange]) -> ItemChange | None:
+    """One change that does what these do one after the other; None where there are none.
+
+    Raises:
+        ArtefactError: their vectors were made by different encoders; see `spoken`.
+    """
+    if not changes:
+        return None
+    stamp = changes[-1].stamp
+    if any(change.stamp != stamp for change in changes):
+        raise ArtefactError("changes: vectors of different encoders cannot be put together; make them again first")
+    last: dict[str, tuple[int, int]] = {}  # the change and the place of each item; a place below 0 = removed
+    for number, change in enumerate(changes):
+        for item_id in change.removed:
+            last.pop(item_id, None)
+            last[item_id] = (number, -1)
+        for place, item_id in enumerate(change.items["item_id"].tolist()):
+            last.pop(item_id, None)
+            last[item_id] = (number, place)
+    starts = np.concatenate([[0], np.cumsum([len(change.items) for change in changes])])
+    rows = np.array([starts[number] + place for number, place in last.values() if place >= 0], dtype=np.int64)
+    items = conform("items", pd.concat([change.items for change in changes], ignore_index=True).iloc[rows])
+    vectors = np.concatenate([change.vectors for change in changes])[rows]
+    removed = tuple(item_id for item_id, (_, place) in last.items() if place < 0)
+    return ItemChange(items, vectors, stamp, removed)
+
+
+def spoken(changes: Sequence[ItemChange], speaker: Speaker) -> list[ItemChange]:
+    """The changes with vectors of this encoder and template: made again where another made them."""
+    return [
+        change
+        if change.stamp == speaker.stamp
+        else ItemChange(change.items, speaker.vectors(change.items), speaker.stamp, change.removed)
+        for change in changes
+    ]
+
+
+def with_changes(engine: Engine, changes: Sequence[ItemChange], speaker: Speaker) -> Engine:
+    """The engine after these changes.
+
+    Raises:
+        ShopError, ArtefactError: as `apply_items`.
+    """
+    net = net_change(spoken(changes, speaker))
+    return engine if net is None else apply_items(engine, net.items, net.vectors, removed=net.removed)
+
+
+def _parts(change: ItemChange) -> list[ItemChange]:
+    """A large change in pieces: first all that goes, then what comes."""
+    pieces = [
+        ItemChange(change.items.iloc[start : start + _CHUNK], change.vectors[start : start + _CHUNK], change.stamp)
+        for start in range(0, len(change.items), _CHUNK)
+    ]
+    gone = ItemChange(change.items.iloc[:0], change.vectors[:0], change.stamp, change.removed)
+    return [gone, *pieces] if change.removed or not pieces else pieces
+
+
+def _encoded(change: ItemChange) -> bytes:
+    table = io.BytesIO()
+    change.items.to_parquet(table, index=False)
+    stamp, dim = change.stamp.to_dict(), int(change.vectors.shape[1])
+    head = json.dumps({"removed": change.removed, "stamp": stamp, "dim": dim}).encode()
+    parts = [head, table.getvalue(), np.ascontiguousarray(change.vectors, dtype="<f4").tobytes()]
+    return b"".join([*(len(part).to_bytes(8, "little") for part in parts), *parts])
+
+
+def _decoded(record: Record) -> ItemChange:
+    body, at = record.body, 8 * _LENGTHS
+    parts = []
+    for place in range(_LENGTHS):
+        size = int.from_bytes(body[8 * place : 8 * place + 8], "little")
+        parts.append(body[at : at + size])
+        at += size
+    try:
+        head: Mapping[str, Any] = json.loads(parts[0])
+        items = conform("items", pd.read_parquet(io.BytesIO(parts[1])))
+        vectors = np.frombuffer(parts[2], dtype="<f4").reshape(len(items), head["dim"])
+        return ItemChange(items, vectors, EncoderStamp.from_dict(head["stamp"]), tuple(head["removed"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"changes: record {record.number} cannot be read ({error}); another version wrote it: remove the changes"
+        ) from error
