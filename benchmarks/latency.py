@@ -26,15 +26,15 @@ def main() -> None:
     encoder = open_encoder(opened.settings.encoder)  # without the cache of queries: every query is a new one here
     engine = replace(opened.engine, recommender=replace(opened.engine.recommender, encoder=encoder))
     users = rng.choice(engine.log.user_ids, n).tolist()
-    titles = opened.items["title"].sample(n, random_state=0).tolist()
+    titles = opened.items["title"].sample(3 * n, random_state=0).tolist()  # every ask is of a query of its own
     queries = [" ".join(str(title).lower().split()[:2]) for title in titles]
     asks = {
         "user and query, explained": lambda r: engine.answer(user=users[r], query=queries[r], now_s=opened.last_s + 1),
         "user and query, no reasons": lambda r: engine.answer(
-            user=users[r], query=queries[r], now_s=opened.last_s + 1, explain=False
+            user=users[r], query=queries[n + r], now_s=opened.last_s + 1, explain=False
         ),
         "user only, explained": lambda r: engine.answer(user=users[r], now_s=opened.last_s + 1),
-        "query only, explained": lambda r: engine.answer(query=queries[r], now_s=opened.last_s + 1),
+        "query only, explained": lambda r: engine.answer(query=queries[2 * n + r], now_s=opened.last_s + 1),
         "encode one query": lambda r: encoder.encode([queries[r]], kind="query"),
     }
     for ask in asks.values():

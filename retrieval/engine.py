@@ -6,8 +6,9 @@ saving is `workspace`'s work, serving over HTTP the serving room's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from .recommender import Recommender
 from .second_stage import TAKEN
 from .view import TEXT_BLOCKS, View
 
+_READ = 1024  # queries whose reading is remembered: shoppers ask the same few things again and again
 _POOL = 100  # candidates that diversity chooses from
 
 
@@ -237,9 +239,19 @@ class Engine:
         if not requests.texts or self.recommender.encoder is None:
             return None, None
         vector = self.recommender.encoder.encode(requests.texts, kind="query")
-        if self.intent_model is None:
-            return None, vector
-        return self.intent_model.infer([str(query)], vector)[0], vector
+        return None if self.intent_model is None else self._meant(str(query), vector.tobytes()), vector
+
+    @cached_property
+    def _meant(self) -> Callable[[str, bytes], Intent | None]:
+        """What a query means, from its words and the bytes of its vector; the latest `_READ` are remembered."""
+        model, width = self.intent_model, self.recommender.space.dims["meaning"]
+
+        @lru_cache(maxsize=_READ)
+        def meant(query: str, vector: bytes) -> Intent | None:
+            rows = np.frombuffer(vector, dtype=np.float32).reshape(1, width)
+            return None if model is None else model.infer([query], rows)[0]
+
+        return meant
 
     def _left_out(self, filters: Filters | None, requests: Requests) -> NDArray[np.integer]:
         wanted = None if filters is None else filters.exclude_bought
