@@ -7,19 +7,21 @@ fall as in an index built anew from the rows that are left, in this order. Ids, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...profiling.errors import ArtefactError
-from .types import Found, ItemIndex, Mask, Rows, Scores, best_of, check_allowed, check_matrix, check_queries
+from .types import NO_ROW, Found, ItemIndex, Mask, Rows, Scores, best_of, check_allowed, check_matrix, check_queries
 
 LARGEST = 65_504.0
 """Largest number a vector may hold: what every kind of index can."""
 
 _ROUNDING = 1e-6  # of a float32 inner product, relative to the longest row
 _LEAST_ROOM = 64
+_FEW_GONE, _SPARE = 0.05, 8
 _CELLS = 1 << 24  # scores of added rows held at once
 
 
@@ -110,7 +112,7 @@ class LiveView:
         none = np.zeros((len(wide), 0))
         rows, scores = none.astype(np.int64), none.astype(np.float32)
         if self.base is not None and may[:n_base].any():
-            found = self.base.search_batch(wide, k, allowed=None if may[:n_base].all() else may[:n_base])
+            found = _of_base(self.base, wide, k, may[:n_base], wanted=allowed is None)
             rows, scores = found.rows, found.scores
         if may[n_base:].any():
             near, near_scores = _best_added(wide, self.added, may[n_base:], k)
@@ -158,6 +160,30 @@ def check_vectors(vectors: NDArray[np.float32], dim: int) -> None:
         raise ArtefactError(f"vectors must be (n, {dim}) like those that are there, got shape {vectors.shape}")
     if len(vectors):
         check_matrix(vectors, kind="a live index", largest=LARGEST)
+
+
+def _of_base(base: ItemIndex, queries: NDArray[np.float32], k: int, may: Mask, *, wanted: bool) -> Found:
+    """The best ``k`` rows of the base that may be found; ``wanted``: all but the rows that are gone.
+
+    Where few rows are gone, some more than ``k`` are asked for and those that are gone passed over, which costs less
+    than telling the index of every row; queries that get fewer than ``k`` so are asked again with all that is known.
+    """
+    gone = base.n_items - int(np.count_nonzero(may))
+    if not gone:
+        return base.search_batch(queries, k)
+    if not wanted or gone > _FEW_GONE * base.n_items:
+        return base.search_batch(queries, k, allowed=may)
+    width = min(base.n_items, k + _SPARE + math.ceil(2 * k * gone / base.n_items))
+    found = base.search_batch(queries, width)
+    there = found.rows != NO_ROW
+    there[there] = may[found.rows[there]]
+    best = best_of(np.where(there, found.rows, NO_ROW), found.scores, k)
+    short = np.flatnonzero(best.count < min(k, base.n_items - gone))
+    if not len(short):
+        return best
+    again = base.search_batch(queries[short], k, allowed=may)
+    best.rows[short], best.scores[short], best.count[short] = again.rows, again.scores, again.count
+    return best
 
 
 def _best_added(

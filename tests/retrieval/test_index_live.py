@@ -112,6 +112,28 @@ def test_a_view_answers_like_an_index_of_its_rows(kind: str) -> None:
     assert changed.resident_bytes > view.resident_bytes >= view.base.resident_bytes
 
 
+def test_rows_that_are_gone_are_passed_over_also_where_they_were_the_best() -> None:
+    matrix = np.random.default_rng(4).standard_normal((2000, DIM)).astype(np.float32)
+    query = np.ones(DIM, dtype=np.float32)
+    order = np.argsort(-(matrix @ query))
+    for gone in (
+        order[:60],
+        order[[0, 2, 9]],
+        order[1000:1050],
+        order[::50],
+    ):  # 60 are more than are spare
+        view = live_view(exact(matrix)).changed(gone=gone)
+        queries = np.stack([query, -query])
+        found = view.search_batch(queries, 10)
+        for place, one in enumerate(queries):
+            products = matrix @ one
+            products[gone] = -np.inf
+            np.testing.assert_array_equal(found.rows[place], np.argsort(-products)[:10])
+            assert found.count[place] == 10
+    left = live_view(exact(matrix[:200])).changed(gone=np.arange(5))
+    assert left.search(query, 500)[0].tolist() == [row for row in order if 5 <= row < 200]
+
+
 def test_views_that_were_taken_before_stay_as_they_were() -> None:
     old = live_view(exact(vectors(10))).changed(vectors=vectors(3, seed=1))
     query = np.ones(DIM, dtype=np.float32)
