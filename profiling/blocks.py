@@ -29,7 +29,7 @@ from .context import (
     fit_context,
     item_contexts,
 )
-from .interest_batch import interests
+from .interest_batch import interests_of
 from .item_axes import ItemAxes, fit_item_axes, item_axes_from_state, item_axes_state
 from .log import EventLog, Requests
 from .taste_model import TasteModel, taste_from_state, taste_state
@@ -91,9 +91,14 @@ class BlockSpace:
             ``context`` (n_requests, d_context), how the request's circumstances differ from the shop's usual ones
         """
         taste = self.items["taste"]
-        long_total, _ = interests(requests, taste, self.long_half_life_s)
-        short_total, _ = interests(requests, taste, self.short_half_life_s)
-        behaviour, weight = interests(requests, self.items["behaviour"], self.long_half_life_s)
+        (long_total, _), (short_total, _), (behaviour, weight) = interests_of(
+            requests,
+            [
+                (taste, self.long_half_life_s),
+                (taste, self.short_half_life_s),
+                (self.items["behaviour"], self.long_half_life_s),
+            ],
+        )
         known = np.maximum(weight, 0.0)[:, None]
         affinity = np.where(known > 0, (behaviour - known * self.behaviour_mean) / (known + 1.0), 0.0)
         learned = {} if self.taste_model is None else {"taste_learned": self.taste_model.shoppers(requests)}

@@ -6,6 +6,9 @@ once, into the segment between two requests, and segments are scanned forward in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -44,6 +47,16 @@ def interests(
     Raises:
         ValueError: a request is earlier than an event of its own history.
     """
+    return interests_of(requests, [(vectors, half_life_s)], weights=weights)[0]
+
+
+def interests_of(
+    requests: Requests,
+    asked: Sequence[tuple[NDArray[np.floating], float]],
+    *,
+    weights: NDArray[np.float64] | None = None,
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """`interests` for several pairs of item vectors and half-life: histories are walked through once for all."""
     log = requests.log
     signed = event_weights(log) if weights is None else weights
     order, begin, depth = _segments(requests)
@@ -51,15 +64,19 @@ def interests(
     known = stop > requests.start[order]
     newest = np.where(known, log.at_s[np.maximum(stop - 1, 0)] if len(log) else 0.0, requests.now_s[order])
     age = requests.now_s[order] - newest
-    sums = _segment_sums(log, signed, vectors, begin, stop, newest, half_life_s)  # (n_requests, d + 1)
-    for level in range(1, int(depth.max(initial=0)) + 1):
-        rows = np.flatnonzero(depth == level)
-        before = known[rows - 1]
-        left = np.where(before, decay(np.where(before, newest[rows] - newest[rows - 1], 0.0), half_life_s), 0.0)
-        sums[rows] += left[:, None] * sums[rows - 1]
-    seen = np.empty_like(sums)
-    seen[order] = sums * decay(age, half_life_s)[:, None]
-    return seen[:, :-1], seen[:, -1]
+    segments = _Segments.of(Requests(log, begin, stop, newest), signed)
+    found = []
+    for vectors, half_life_s in asked:
+        sums = segments.sums(vectors, half_life_s)  # (n_requests, d + 1)
+        for level in range(1, int(depth.max(initial=0)) + 1):
+            rows = np.flatnonzero(depth == level)
+            before = known[rows - 1]
+            left = np.where(before, decay(np.where(before, newest[rows] - newest[rows - 1], 0.0), half_life_s), 0.0)
+            sums[rows] += left[:, None] * sums[rows - 1]
+        seen = np.empty_like(sums)
+        seen[order] = sums * decay(age, half_life_s)[:, None]
+        found.append((seen[:, :-1], seen[:, -1]))
+    return found
 
 
 def _segments(requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -74,21 +91,43 @@ def _segments(requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64],
     return order, begin, depth
 
 
-def _segment_sums(
-    log: EventLog,
-    weights: NDArray[np.float64],
-    vectors: NDArray[np.floating],
-    begin: NDArray[np.int64],
-    stop: NDArray[np.int64],
-    newest: NDArray[np.float64],
-    half_life_s: float,
-) -> NDArray[np.float64]:
-    """Decayed sum over ``begin:stop`` of a segment at its ``newest`` time, weight in the last column, (n, d + 1)."""
-    segment, event = Requests(log, begin, stop, newest).events()
-    value = weights[event] * decay(newest[segment] - log.at_s[event], half_life_s)
-    used, column = np.unique(log.item[event], return_inverse=True)
-    mixing = sparse.csr_array(sparse.coo_array((value, (segment, column)), shape=(len(begin), len(used))))
-    out = np.empty((len(begin), vectors.shape[1] + 1))
-    out[:, :-1] = mixing @ vectors[used].astype(np.float64)
-    out[:, -1] = np.bincount(segment, weights=value, minlength=len(begin))
-    return out
+@dataclass(frozen=True, eq=False)
+class _Segments:
+    """Events by segment, each with its age at the segment's end.
+
+    Attributes:
+        n: segments
+        segment: of each event, (n_events,)
+        age_s: of each event, (n_events,)
+        weight: of each event, signed, (n_events,)
+        used: items that occur, (n_used,)
+        column: place in ``used`` of each event's item, (n_events,)
+    """
+
+    n: int
+    segment: NDArray[np.int64]
+    age_s: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    used: NDArray[np.integer]
+    column: NDArray[np.intp]
+
+    @staticmethod
+    def of(ends: Requests, weights: NDArray[np.float64]) -> _Segments:
+        """Histories of ``ends`` taken as segments."""
+        segment, event = ends.events()
+        used, column = np.unique(ends.log.item[event], return_inverse=True)
+        age_s = ends.now_s[segment] - ends.log.at_s[event]
+        return _Segments(len(ends), segment, age_s, weights[event], used, column)
+
+    def sums(self, vectors: NDArray[np.floating], half_life_s: float) -> NDArray[np.float64]:
+        """Decayed sum over each segment at its end, weight in the last column, (n, d + 1)."""
+        value = self.weight * decay(self.age_s, half_life_s)
+        rows = vectors[self.used].astype(np.float64)
+        out = np.empty((self.n, vectors.shape[1] + 1))
+        out[:, -1] = np.bincount(self.segment, weights=value, minlength=self.n)
+        if self.n == 1:  # one shopper's request: no matrix to make
+            out[:, :-1] = np.bincount(self.column, weights=value, minlength=len(self.used)) @ rows
+            return out
+        mixing = sparse.coo_array((value, (self.segment, self.column)), shape=(self.n, len(self.used)))
+        out[:, :-1] = sparse.csr_array(mixing) @ rows
+        return out
