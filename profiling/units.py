@@ -82,6 +82,7 @@ _NOT_MODEL = re.compile(
     rf"\d+(?:[./-]\d+)*-?(?:{_UNIT}|st|nd|rd|th|s|k|d|p|x|cu|sq)|[a-z]{{0,6}}\d+(?:[./-]\d+)*-?(?:{_LONG_UNIT})"
     r"|\d+(?:[./]\d+)?[a-z]*(?:x\d+(?:[./]\d+)?[a-z]*)+|\d+in\d+|\d+-in-\d+|.*[a-z]+in?to\d.*|\d+\.\d+[a-z]+"
 )
+_APOSTROPHES = str.maketrans("", "", "'`")
 
 
 def normalise(text: str) -> str:
@@ -90,6 +91,8 @@ def normalise(text: str) -> str:
     >>> normalise("L'Oréal  ＰＲＯ")
     'loreal  pro'
     """
+    if text.isascii():  # most texts: nothing to fold but case
+        return text.lower().translate(_APOSTROPHES)
     folded = unicodedata.normalize("NFKD", text).casefold()
     return "".join(c for c in folded if not unicodedata.combining(c) and c not in "'’`®™©")
 

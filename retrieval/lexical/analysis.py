@@ -40,16 +40,24 @@ def plain_words(text: str) -> list[str]:
     return [word for place, word in enumerate(found) if word != "x" or not _between_sizes(found, place)]
 
 
-def terms(text: str, *, item: bool = False) -> list[str]:
-    """The words that are searched by; for an ``item`` also the single characters of Chinese, Japanese and Korean runs.
+def terms(text: str) -> list[str]:
+    """The words that a query searches by.
 
-    >>> terms("3/4 in. Ball Valves"), terms("台灯"), terms("台灯", item=True)
-    (['3/4', 'in', 'ball', 'valve'], ['台灯'], ['台灯', '台', '灯'])
+    >>> terms("3/4 in. Ball Valves"), terms("台灯")
+    (['3/4', 'in', 'ball', 'valve'], ['台灯'])
     """
-    found = [stem(word) for word in plain_words(text)]
-    if item and _CJK.search(text):
-        found += [c for word in found if len(word) > 1 for c in word if _CJK.fullmatch(c)]
-    return found
+    return [stem(word) for word in plain_words(text)]
+
+
+def item_terms(words: Sequence[str]) -> list[str]:
+    """The words that an item with these plain words is found by: single characters of Chinese and such runs too.
+
+    >>> item_terms(["ball", "valves"]), item_terms(["台灯"])
+    (['ball', 'valve'], ['台灯', '台', '灯'])
+    """
+    found = [stem(word) for word in words]
+    beyond = [word for word in found if not word.isascii() and len(word) > 1 and _CJK.search(word)]
+    return found + [c for word in beyond for c in word if _CJK.fullmatch(c)] if beyond else found
 
 
 def field_texts(items: pd.DataFrame, field: str) -> list[str]:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...profiling.log import Requests
 from ...profiling.units import stem
 from ..scorer import TrainingSet
-from .analysis import field_texts, plain_words, terms
+from .analysis import field_texts, item_terms, plain_words
 from .spelling import Spelling, can_be_read, fit_spelling
 
 Float = NDArray[np.float32]
@@ -131,14 +131,14 @@ def fit_lexical(
 def index_items(items: pd.DataFrame, config: LexicalConfig | None = None) -> LexicalModel:
     """The words of a catalogue in the data contract, ready to be searched."""
     config = config or LexicalConfig()
-    texts = {name: field_texts(items, name) for name in config.fields}
-    coded = {name: [terms(text, item=True) for text in column] for name, column in texts.items()}
+    said = {name: [plain_words(text) for text in field_texts(items, name)] for name in config.fields}
+    coded = {name: [item_terms(words) for words in column] for name, column in said.items()}
     vocabulary = {term: row for row, term in enumerate(sorted({t for c in coded.values() for row in c for t in row}))}
     counts = {name: _counts(column, vocabulary) for name, column in coded.items()}
     n_items = len(items)
     idf = _rarity(counts, n_items, len(vocabulary))
     lengths = {name: float(each.sum() / max(np.count_nonzero(each.getnnz(1)), 1)) for name, each in counts.items()}
-    held = ([w for column in texts.values() for w in plain_words(column[row])] for row in range(n_items))
+    held = ([word for column in said.values() for word in column[row]] for row in range(n_items))
     weights = term_weights(counts, idf, lengths, config)
     return LexicalModel(config, vocabulary, idf, lengths, weights, fit_spelling(held))
 
@@ -182,7 +182,7 @@ def extended(model: LexicalModel, items: pd.DataFrame, rows: NDArray[np.int64], 
         rows: row of each, old where it replaces one, (n,)
         n_items: rows from now on
     """
-    coded = {name: [terms(text, item=True) for text in field_texts(items, name)] for name in model.config.fields}
+    coded = {name: [item_terms(plain_words(text)) for text in field_texts(items, name)] for name in model.config.fields}
     vocabulary = dict(model.vocabulary)
     for column in coded.values():
         for row in column:

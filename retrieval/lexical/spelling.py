@@ -49,10 +49,12 @@ class Spelling:
         from rapidfuzz.process import cdist
 
         allowed = 1 if len(word) <= 4 else 2 if len(word) <= 8 else 3
-        rows = np.concatenate([self._of_length(n) for n in range(len(word) - allowed, len(word) + allowed + 1)])
-        if not len(rows):
+        lengths = [n for n in range(len(word) - allowed, len(word) + allowed + 1) if n in self._by_length]
+        if not lengths:
             return ()
-        near = cdist([word], [self.words[row] for row in rows], scorer=OSA.distance, score_cutoff=allowed)[0]
+        rows = np.concatenate([self._by_length[n][0] for n in lengths])
+        each = [cdist([word], self._by_length[n][1], scorer=OSA.distance, score_cutoff=allowed)[0] for n in lengths]
+        near = np.concatenate(each)
         close = np.flatnonzero((near <= allowed) & (near > 0))
         rows, edits = rows[close], near[close].astype(np.float64)
         start = np.array([self.words[row][0] != word[0] for row in rows], dtype=np.float64)
@@ -80,12 +82,11 @@ class Spelling:
         return dict(zip(self.words, self.count.tolist(), strict=True))
 
     @cached_property
-    def _by_length(self) -> Mapping[int, Ints]:
+    def _by_length(self) -> Mapping[int, tuple[Ints, list[str]]]:
+        """Number of letters -> rows of the words that have so many, and those words."""
         length = np.array([len(word) for word in self.words], dtype=np.int64)
-        return {int(n): np.flatnonzero(length == n) for n in np.unique(length)}
-
-    def _of_length(self, n: int) -> Ints:
-        return self._by_length.get(n, np.zeros(0, dtype=np.int64))
+        rows = {int(n): np.flatnonzero(length == n) for n in np.unique(length)}
+        return {n: (each, [self.words[row] for row in each]) for n, each in rows.items()}
 
 
 def fit_spelling(texts: Iterable[Iterable[str]]) -> Spelling:
