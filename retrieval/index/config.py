@@ -11,7 +11,7 @@ class IndexConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str = Field("flat-fp16", description="a kind of index")
-    lists: int | None = Field(None, ge=1, description="groups of an IVF kind; none: about 4 x the root of the rows")
+    lists: int | None = Field(None, ge=1, description="groups of an IVF kind; none: 2 to 4 x the root of the rows")
     train_rows: int = Field(40, ge=1, description="rows a group that k-means sees")
     code_dims: int = Field(2, ge=1, description="dimensions that share a 4-bit code of ivf-pq")
     links: int = Field(24, ge=2, description="neighbours a row of hnsw")
