@@ -18,6 +18,7 @@ from .desk import Desk, needs, responses_of
 from .keys import ApiKey
 from .middleware import Around
 from .problems import Problem, ProblemDocument, documented, install
+from .rates import Rates
 from .service import CLOCK_SKEW_S, Service
 
 _DESCRIPTION = "Profiles that live, searches and recommendations that say why. Errors are RFC 9457 problem documents."
@@ -25,7 +26,12 @@ User = Annotated[str, Path(min_length=1, max_length=200, description="shopper's 
 
 
 def create_app(
-    service: Service, config: ServeConfig, *, keys: Mapping[str, ApiKey] | None = None, version: str = "0"
+    service: Service,
+    config: ServeConfig,
+    *,
+    keys: Mapping[str, ApiKey] | None = None,
+    rates: Rates | None = None,
+    version: str = "0",
 ) -> FastAPI:
     """The application.
 
@@ -33,14 +39,17 @@ def create_app(
         service: answers; closed when the application shuts down
         config: limits
         keys: by sha256 of each; None = anybody may do anything
+        rates: how often a key may call; None = as configured, for this process alone
         version: of this program, for the OpenAPI document
     """
-    desk = Desk(service, config, keys)
+    desk = Desk(service, config, keys, rates)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.current.watch(config.poll_s)
+        watching = asyncio.create_task(desk.watch())
         yield
+        watching.cancel()
         await asyncio.to_thread(desk.close)
 
     app = FastAPI(
@@ -190,16 +199,8 @@ def _operating(desk: Desk) -> APIRouter:
     )
     async def metrics() -> Response:
         """Requests, latencies, events and what is served."""
-        service, counts = desk.service, desk.metrics
-        served = service.current.get()
-        counts.items.set(len(served.catalogue.item_ids))
-        counts.swaps.set(service.current.swaps)
-        counts.failures.set(service.current.failures)
-        counts.histories.set(len(service.histories))
-        counts.lost.set(service.shown.lost)
-        counter = getattr(served.encoder, "count", None)
-        counts.cache_hits.set(0 if counter is None else counter().hits)
-        return Response(counts.page(), media_type="text/plain; version=0.0.4")
+        desk.observe()
+        return Response(desk.metrics.page(), media_type="text/plain; version=0.0.4")
 
     return router
 

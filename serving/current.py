@@ -17,6 +17,7 @@ from ..profiling.errors import TasteprintError
 from ..profiling.intent import IntentModel
 from ..profiling.yardsticks import Yardsticks
 from ..retrieval.engine import Engine
+from .gather import GatherCount
 from .histories import Catalogue
 
 _LOG = logging.getLogger("tasteprint.serving")
@@ -36,6 +37,7 @@ class Served:
         wall_clock: whether the shop's times are calendar times
         about: what was built and learned
         yardsticks: learns on the first call what profiles are measured with
+        gathered: how often queries were embedded, and for how many requests
     """
 
     version: str
@@ -47,6 +49,7 @@ class Served:
     wall_clock: bool
     about: Mapping[str, Any]
     yardsticks: Callable[[], Yardsticks]
+    gathered: Callable[[], GatherCount] = lambda: GatherCount(0, 0)
 
 
 class Current:

@@ -17,9 +17,10 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .config import ServeConfig
-from .keys import ApiKey, Rates, Scope, caller
-from .metrics import Metrics
+from .keys import ApiKey, Scope, caller
+from .metrics import Metrics, memory_bytes
 from .problems import Problem, documented
+from .rates import OwnRates, Rates
 from .service import Service
 
 _BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
@@ -59,12 +60,15 @@ class Desk:
         service: answers
         config: limits
         keys: by sha256; None = anybody may do anything
+        rates: how often; None = as configured, for this process alone
     """
 
-    def __init__(self, service: Service, config: ServeConfig, keys: Mapping[str, ApiKey] | None) -> None:
+    def __init__(
+        self, service: Service, config: ServeConfig, keys: Mapping[str, ApiKey] | None, rates: Rates | None = None
+    ) -> None:
         self.service, self.config, self.keys = service, config, keys
         self.metrics = Metrics()
-        self._rates = Rates(config.rate, config.burst, clock=time.monotonic)
+        self._rates = OwnRates(config.rate, config.burst, clock=time.monotonic) if rates is None else rates
         self._answering = _Threads(config.threads, config.waiting, "answer")
         self._writing = _Threads(config.writers, config.waiting, "write")
 
@@ -92,6 +96,33 @@ class Desk:
     async def write(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
         """The same on threads for what waits for the disk, so that no question waits behind it."""
         return await self._on(self._writing, work, *given)
+
+    def observe(self) -> None:
+        """Set the counts that tell of a state."""
+        service, counts = self.service, self.metrics
+        served = service.current.get()
+        counts.workers.set(1)
+        counts.items.set(len(served.catalogue.item_ids))
+        counts.swaps.set(service.current.swaps)
+        counts.failures.set(service.current.failures)
+        counts.histories.set(len(service.histories))
+        counts.lost.set(service.shown.lost)
+        cached, gathered = getattr(served.encoder, "count", None), served.gathered()
+        counts.cache_hits.set(0 if cached is None else cached().hits)
+        counts.encoder_runs.set(gathered.runs)
+        counts.encoder_asked.set(gathered.asked)
+        stored = service.appending.count()
+        counts.store_runs.set(stored.runs)
+        counts.store_asked.set(stored.asked)
+        own, mapped = memory_bytes()
+        counts.memory.set(own)
+        counts.mapped.set(mapped)
+
+    async def watch(self) -> None:
+        """Observe again and again, so that the other workers can tell of this one; until cancelled."""
+        while True:
+            self.observe()
+            await asyncio.sleep(self.config.poll_s)
 
     def close(self) -> None:
         """Let threads finish, write what waits."""

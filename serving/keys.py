@@ -1,7 +1,7 @@
-"""API keys, what each allows, and how often: no key is stored, only its sha256.
+"""API keys and what each allows: no key is stored, only its sha256.
 
-A keys file is JSON: ``{"keys": [{"name": "shop-front", "sha256": "...", "scopes": ["read"]}]}``. Covers one process:
-several each count their own share of a rate.
+A keys file is JSON: ``{"keys": [{"name": "shop-front", "sha256": "...", "scopes": ["read"]}]}``. How often a key may
+be used is `rates`'s.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -100,31 +99,6 @@ def add_key(path: str | Path, name: str, scopes: list[str]) -> str:
     write_whole(path, json.dumps({"keys": rows}, indent=1).encode())
     path.chmod(0o600)
     return secret
-
-
-class Rates:
-    """A token bucket for each caller: ``burst`` at once, ``rate`` a second on average.
-
-    Args:
-        rate: tokens a second
-        burst: most tokens
-        clock: seconds, steady
-    """
-
-    def __init__(self, rate: float, burst: int, *, clock: Callable[[], float]) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
-        self._left: dict[str, tuple[float, float]] = {}
-        self._lock = threading.Lock()
-
-    def wait_s(self, name: str) -> float:
-        """Take a token; 0, or the seconds until there is one again."""
-        with self._lock:
-            now_s = self._clock()
-            left, then_s = self._left.get(name, (float(self._burst), now_s))
-            left = min(left + (now_s - then_s) * self._rate, float(self._burst))
-            taken = left >= 1.0
-            self._left[name] = (left - 1.0 if taken else left, now_s)
-            return 0.0 if taken else (1.0 - left) / self._rate
 
 
 def caller(keys: Mapping[str, ApiKey] | None, secret: str | None) -> ApiKey | None:

@@ -1,10 +1,12 @@
 """Between a workspace on disk and the serving room: opening what is published, filling the store, making the app.
 
-Covers one workspace and one process. HTTP itself is the serving room's, the command line `commands.serve`'s.
+Covers one workspace, one process or several workers. HTTP itself is the serving room's, the command line
+`commands.serve`'s.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .profiling.errors import ExtraMissingError, WorkspaceError
+from .profiling.encoder import Encoder
+from .profiling.errors import ArtefactError, ExtraMissingError, WorkspaceError
 from .profiling.shop import read_meta, read_shop
 from .profiling.yardsticks import Yardsticks
+from .retrieval.engine import Engine
 from .serving.bulk import load_events
 from .serving.config import ServeConfig
 from .serving.current import Current, Served
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from .serving.keys import ApiKey
+    from .serving.rates import Rates
+
+_LOG = logging.getLogger("tasteprint.serving")
 
 STORE = "store.sqlite"
 """Name of a workspace's own store, used where no other is named."""
@@ -59,10 +66,19 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         WorkspaceError, ArtefactError, EncoderError: as `workspace.open_workspace`.
     """
     version = published(workspace)  # before opening: if another one comes between, the next look finds it
-    opened = open_workspace(workspace, around=lambda encoder: TogetherEncoder(encoder, most=config.together))
+    together: list[TogetherEncoder] = []
+
+    def around(encoder: Encoder) -> Encoder:
+        together.append(TogetherEncoder(encoder, most=config.together))
+        return together[0]
+
+    opened = open_workspace(workspace, around=around)
+    engine = opened.engine
+    if config.workers > 1:
+        engine = _mapped(engine, workspace, version)
     return Served(
         version=version,
-        engine=opened.engine,
+        engine=engine,
         encoder=opened.encoder,
         intent_model=opened.intent_model,
         catalogue=catalogue_of(opened),
@@ -70,6 +86,7 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         wall_clock=bool(_meta(opened).get("absolute_time", True)),
         about=opened.about | {"currency": _meta(opened).get("currency")},
         yardsticks=_once(opened),
+        gathered=together[0].gathered,
     )
 
 
@@ -96,7 +113,12 @@ def load_shop(workspace: Path, store: ProfileStore, *, progress: Callable[[int, 
 
 
 def make_app(
-    workspace: Path, store: ProfileStore, config: ServeConfig, *, keys: Mapping[str, ApiKey] | None = None
+    workspace: Path,
+    store: ProfileStore,
+    config: ServeConfig,
+    *,
+    keys: Mapping[str, ApiKey] | None = None,
+    rates: Rates | None = None,
 ) -> FastAPI:
     """The application over a workspace and a store, which it closes when it is shut down.
 
@@ -111,7 +133,19 @@ def make_app(
             f"the HTTP service is not installed ({error}); run: pip install 'tasteprint[serve]'"
         ) from error
     current = Current(lambda: served_from(workspace, config), lambda: published(workspace))
-    return create_app(Service(current, store, config, clock=time.time), config, keys=keys, version=__version__)
+    service = Service(current, store, config, clock=time.time)
+    return create_app(service, config, keys=keys, rates=rates, version=__version__)
+
+
+def _mapped(engine: Engine, workspace: Path, version: str) -> Engine:
+    """The engine over arrays that all workers map; as it is where they cannot be written."""
+    from .serving.mapped import mapped
+
+    try:
+        return mapped(engine, workspace / "cache" / "mapped", version=version)
+    except ArtefactError as error:
+        _LOG.warning("each worker keeps its own copy of the index: %s", error)
+        return engine
 
 
 def _meta(opened: Workspace) -> dict[str, Any]:
