@@ -12,7 +12,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,28 @@ class Journal:
                 self._end = self._begin(place.number)
             return place.number - 1
 
+    def rewrite(self, make: Callable[[list[Record]], Sequence[bytes]]) -> int:
+        """Put the records that ``make`` makes of all that are there in their place; returns the last one's number.
+
+        Nobody writes meanwhile. A crash in between leaves the old records, or the old ones before the new ones.
+
+        Raises:
+            ArtefactError: the journal is damaged or cannot be written; the old records are there then.
+        """
+        with self._mutex, self._writing():
+            place = self._last()
+            first = self._segments()[0]
+            bodies = make(self._after(_Place(first, 0, first))[0])
+            place = self._begin(place.number) if place.offset else place
+            written = b"".join(_encoded(place.number + step, body) for step, body in enumerate(bodies))
+            self._write(place, written)
+            for segment in self._segments():
+                if segment < place.segment:
+                    self._path(segment).unlink()
+            sync_folder(self._folder)
+            self._read = self._end = _Place(place.segment, len(written), place.number + len(bodies))
+            return self._end.number - 1
+
     def drop(self, through: int) -> None:
         """Remove segments all of whose records have numbers up to ``through``; the last segment always stays."""
         with self._mutex, self._writing():
@@ -140,6 +162,9 @@ class Journal:
 
     def _last(self) -> _Place:
         """The end of the journal, whoever wrote it; the rest of a record that was cut short is removed."""
+        segments = self._segments()
+        if self._end.segment not in segments:  # somebody rewrote or dropped what was there
+            self._end = _Place(segments[0], 0, segments[0])
         _, place = self._after(self._end, bodies=False)
         path = self._path(place.segment)
         if path.stat().st_size > place.offset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,16 +104,18 @@ class CatalogueJournal:
         """
         return [(record.number, _decoded(record)) for record in self._journal.poll()]
 
-    def rewrite(self, change: ItemChange | None) -> int:
-        """Put one change in the place of all that are there, or nothing; returns the number of the last record.
+    def rewrite(self, make: Callable[[list[ItemChange]], ItemChange | None]) -> int:
+        """Put one change, or none, in the place of all that are there; returns the number of the last record.
 
-        A crash in between leaves old changes before the new one, which says the same once more.
+        Raises:
+            ArtefactError: the journal is damaged or cannot be written; the old changes are there then.
         """
-        through = self._journal.rotate()
-        if change is not None:
-            self._journal.append([_encoded(part) for part in _parts(change)])
-        self._journal.drop(through)
-        return self._journal.append([])
+
+        def bodies(records: list[Record]) -> list[bytes]:
+            change = make([_decoded(record) for record in records])
+            return [] if change is None else [_encoded(part) for part in _parts(change)]
+
+        return self._journal.rewrite(bodies)
 
 
 def net_change(changes: Sequence[ItemChange]) -> ItemChange | None:

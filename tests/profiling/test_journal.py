@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.profiling.journal import Journal
+from tasteprint.profiling.journal import Journal, Record
 
 BODIES = [b"one", b"two" * 50, b"\x00" * 7, b"four"]
 
@@ -133,6 +133,38 @@ def test_dropping_what_is_held_elsewhere(tmp_path: Path) -> None:
     journal.rotate()
     journal.drop(4)
     assert Journal(tmp_path).append([b"five"]) == 5
+
+
+def test_rewriting_puts_fewer_records_in_the_place_of_all(tmp_path: Path) -> None:
+    journal, other = Journal(tmp_path), Journal(tmp_path)
+    assert journal.rewrite(lambda records: [b"x"] * (len(records) + 1)) == 1
+    other.append(BODIES)
+    assert journal.rewrite(lambda records: [r.body for r in records if r.body == b"four"]) == 6
+    assert [(r.number, r.body) for r in Journal(tmp_path).poll()] == [(6, b"four")]
+    assert journal.poll() == []
+    assert other.append([b"later"]) == 7
+    assert [r.body for r in journal.poll()] == [b"later"]
+    assert journal.rewrite(lambda records: []) == 7
+    assert bodies(tmp_path) == []
+    with pytest.raises(ArtefactError, match="were dropped"):
+        other.poll()
+
+    late = Journal(tmp_path)
+    journal.append([b"a"])
+    assert late.append([b"b"]) == 9
+    journal.append([b"c"])
+    journal.rewrite(lambda records: [b"net"])
+    assert late.append([b"d"]) == 12  # a writer need not have seen what is gone
+    assert bodies(tmp_path) == [b"net", b"d"]
+    journal.rewrite(lambda records: [])
+
+    def refuse(records: list[Record]) -> list[bytes]:
+        raise ArtefactError("no")
+
+    journal.append([b"a"])
+    with pytest.raises(ArtefactError, match="no"):
+        journal.rewrite(refuse)
+    assert bodies(tmp_path) == [b"a"]
 
 
 def test_what_the_disk_refuses_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
