@@ -129,20 +129,29 @@ def net_change(changes: Sequence[ItemChange]) -> ItemChange | None:
     stamp = changes[-1].stamp
     if any(change.stamp != stamp for change in changes):
         raise ArtefactError("changes: vectors of different encoders cannot be put together; make them again first")
-    last: dict[str, tuple[int, int]] = {}  # the change and the place of each item; a place below 0 = removed
-    for number, change in enumerate(changes):
-        for item_id in change.removed:
-            last.pop(item_id, None)
-            last[item_id] = (number, -1)
-        for place, item_id in enumerate(change.items["item_id"].tolist()):
-            last.pop(item_id, None)
-            last[item_id] = (number, place)
-    starts = np.concatenate([[0], np.cumsum([len(change.items) for change in changes])])
-    rows = np.array([starts[number] + place for number, place in last.values() if place >= 0], dtype=np.int64)
-    items = conform("items", pd.concat([change.items for change in changes], ignore_index=True).iloc[rows])
+    rows, removed = _last_words(changes)
     vectors = np.concatenate([change.vectors for change in changes])[rows]
-    removed = tuple(item_id for item_id, (_, place) in last.items() if place < 0)
-    return ItemChange(items, vectors, stamp, removed)
+    return ItemChange(_items_at(changes, rows), vectors, stamp, removed)
+
+
+def net_items(changes: Sequence[ItemChange]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The items that have come in the end, in the data contract, and the ids of those that have gone."""
+    rows, removed = _last_words(changes)
+    return _items_at(changes, rows), removed
+
+
+def changed_items(items: pd.DataFrame, changes: Sequence[ItemChange]) -> pd.DataFrame:
+    """A catalogue after these changes, its rows as `apply_items` leaves them: those of removed items stay.
+
+    Args:
+        items: so far, in the data contract
+        changes: in order
+    """
+    come, _ = net_items(changes)
+    place = {item_id: len(items) + row for row, item_id in enumerate(come["item_id"].tolist())}
+    rows = [place.pop(item_id, row) for row, item_id in enumerate(items["item_id"].tolist())]
+    both = pd.concat([items, come], ignore_index=True) if len(come) else items
+    return conform("items", both.iloc[[*rows, *place.values()]].reset_index(drop=True))
 
 
 def spoken(changes: Sequence[ItemChange], speaker: Speaker) -> list[ItemChange]:
@@ -163,6 +172,27 @@ def with_changes(engine: Engine, changes: Sequence[ItemChange], speaker: Speaker
     """
     net = net_change(spoken(changes, speaker))
     return engine if net is None else apply_items(engine, net.items, net.vectors, removed=net.removed)
+
+
+def _last_words(changes: Sequence[ItemChange]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """What the changes come to: places of items among all that come, and the ids of those that go."""
+    last: dict[str, int] = {}  # below 0 = removed
+    first = 0
+    for change in changes:
+        said = dict.fromkeys(change.removed, -1)
+        said |= {item_id: first + place for place, item_id in enumerate(change.items["item_id"].tolist())}
+        for item_id, place in said.items():
+            last.pop(item_id, None)
+            last[item_id] = place
+        first += len(change.items)
+    rows = np.array([place for place in last.values() if place >= 0], dtype=np.int64)
+    return rows, tuple(item_id for item_id, place in last.items() if place < 0)
+
+
+def _items_at(changes: Sequence[ItemChange], rows: NDArray[np.int64]) -> pd.DataFrame:
+    if not changes:
+        return checked_items(None)
+    return conform("items", pd.concat([change.items for change in changes], ignore_index=True).iloc[rows])
 
 
 def _parts(change: ItemChange) -> list[ItemChange]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from .choosing import choose_all, unlearned
 from .config import Settings
 from .evaluation.rank_learning import with_ranker
+from .item_changes import changes_digest, fold
 from .profiling.artefact import Artefact, read_artefact, write_artefact
 from .profiling.embed_fidelity import ready_encoder
 from .profiling.embeddings import Embeddings, embed_items
@@ -63,6 +64,8 @@ class Ready:
         embeddings: of its items
         everything: all its timed events, to learn from
         fidelity: how near the encoder is to fp32; None where it is that itself
+        applied: number of the last change of items that is in it, see `item_changes`
+        removed: ids of items that are there for histories alone
     """
 
     shop: Shop
@@ -70,6 +73,8 @@ class Ready:
     embeddings: Embeddings
     everything: TrainingSet
     fidelity: Fidelity | None
+    applied: int = 0
+    removed: tuple[str, ...] = ()
 
 
 def prepare(shop_path: Path, path: Path, settings: Settings, tell: Say) -> Ready:
@@ -91,19 +96,21 @@ def prepare(shop_path: Path, path: Path, settings: Settings, tell: Say) -> Ready
         tell=lambda what, done, of, counts=None: tell(what, done, of),
     )
     encoder = prepared.encoder
+    folded = fold(shop.items, path, encoder, settings.template)
+    shop = replace(shop, items=folded.items)
     embeddings = embed_items(
-        shop.items, encoder, settings.template, path / "cache", progress=lambda n, of: tell("Embedding items", n, of)
+        folded.items, encoder, settings.template, path / "cache", progress=lambda n, of: tell("Embedding items", n, of)
     )
     log = _log(shop)
     everything = TrainingSet(
         log,
-        shop.items,
+        folded.items,
         embeddings.vectors,
         float(log.at_s.max(initial=0.0)) + 1.0,
         shared_clock=bool(shop.meta.get("absolute_time", True)),
         users=shop.users,
     )
-    return Ready(shop, encoder, embeddings, everything, prepared.fidelity)
+    return Ready(shop, encoder, embeddings, everything, prepared.fidelity, folded.applied, folded.removed)
 
 
 def build_workspace(
@@ -127,6 +134,8 @@ def build_workspace(
     tell = say or (lambda *_: None)
     shop_path, path = Path(shop_path).resolve(), Path(path)
     inputs = _inputs(shop_path, settings, seed) | {"taste": taste_digest(path) or "none"} | choice_digests(path)
+    if (changes := changes_digest(path)) != "none":
+        inputs |= {"changes": changes}
     if (found := _published(path, inputs)) is not None:
         return Built(path, False, found)
     ready = prepare(shop_path, path, settings, tell)
@@ -193,9 +202,11 @@ def build_workspace(
             "items": everything.items,
             "shoppers": pd.DataFrame({"user_id": log.user_ids.astype(str)}),
             **({} if shop.users is None else {"users": shop.users}),
+            **({"removed": pd.DataFrame({"item_id": ready.removed})} if ready.removed else {}),
         },
         meta={
             "format": FORMAT,
+            "changes": ready.applied,
             "shop": str(shop_path),
             "settings": settings.model_dump(mode="json"),
             "recommender": meta,

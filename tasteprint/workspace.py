@@ -7,7 +7,7 @@ is one stamped artefact with everything a request needs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from .config import Settings
+from .item_changes import Speaker, caught_up, changed_items
 from .profiling.artefact import check_stamp, read_artefact
 from .profiling.embed_fidelity import PREPARED
 from .profiling.encoder import Encoder, open_encoder
@@ -48,6 +49,8 @@ class Workspace:
         encoder: embeds texts; loads its network on first use
         items: the catalogue
         about: what was built and learned: counts, weights, validation figures
+        applied: number of the last change of items that is in it, see `item_changes`
+        removed: ids of items that are not sold any more and that it was built with, for the histories that hold them
     """
 
     path: Path
@@ -58,6 +61,13 @@ class Workspace:
     encoder: Encoder
     items: pd.DataFrame
     about: dict[str, Any]
+    applied: int = 0
+    removed: tuple[str, ...] = ()
+
+    @property
+    def speaker(self) -> Speaker:
+        """Makes vectors of items."""
+        return Speaker(self.encoder, self.settings.template)
 
     @property
     def last_s(self) -> float:
@@ -66,7 +76,11 @@ class Workspace:
 
 
 def open_workspace(
-    path: str | Path, *, verify: bool = False, around: Callable[[Encoder], Encoder] | None = None
+    path: str | Path,
+    *,
+    verify: bool = False,
+    around: Callable[[Encoder], Encoder] | None = None,
+    changes: bool = True,
 ) -> Workspace:
     """Open a built workspace.
 
@@ -74,6 +88,7 @@ def open_workspace(
         path: its folder
         verify: whether to check every file's checksum first
         around: what the encoder is put into, below the cache of query vectors
+        changes: whether items that came and went since the build are applied; false: as it was built
 
     Raises:
         WorkspaceError: nothing was built there.
@@ -102,7 +117,33 @@ def open_workspace(
     model = recommender_from_state(within(arrays, "recommender."), held.meta["recommender"], encoder=encoder)
     engine = make_engine(model, items, log, users=held.tables.get("users"), intent_model=intent_model)
     about = dict(held.meta["about"])
-    return Workspace(path, Path(held.meta["shop"]), settings, engine, intent_model, encoder, items, about)
+    removed = held.tables.get("removed")
+    opened = Workspace(
+        path,
+        Path(held.meta["shop"]),
+        settings,
+        engine,
+        intent_model,
+        encoder,
+        items,
+        about,
+        int(held.meta.get("changes", 0)),
+        () if removed is None else tuple(removed["item_id"].tolist()),
+    )
+    return with_changes_of(opened) if changes else opened
+
+
+def with_changes_of(opened: Workspace) -> Workspace:
+    """A workspace that was opened as built, with the items that came and went since.
+
+    Raises:
+        ArtefactError: the changes are damaged, or the workspace was built by a version that takes none.
+    """
+    engine, applied, changes = caught_up(
+        opened.engine, opened.path, applied=opened.applied, removed=opened.removed, speaker=opened.speaker
+    )
+    items = changed_items(opened.items, changes) if changes else opened.items
+    return replace(opened, engine=engine, applied=applied, items=items)
 
 
 def shop_yardsticks(opened: Workspace, shop: Shop) -> Yardsticks:
@@ -112,6 +153,7 @@ def shop_yardsticks(opened: Workspace, shop: Shop) -> Yardsticks:
         ShopError: the shop has no events.
     """
     vectors = opened.engine.recommender.space.items["taste"]
+    shop = replace(shop, items=opened.items)  # row for row with the vectors
     return fit_yardsticks(shop, vectors, config=opened.settings.profile, rng=np.random.default_rng(0))
 
 
