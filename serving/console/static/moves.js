@@ -33,7 +33,9 @@ export function remember(kind, item, before, after, listBefore, listAfter) {
   const step = { title: quiet(item.title), kind, moved, of: listAfter.length, tags: shifts(before, after), made: latest(after) };
   change({ steps: [step, ...state.steps].slice(0, 6) });
   const first = step.tags[0];
-  announce(`${DONE[kind]} ${step.title}. ${count(moved, "place")} of ${step.of} changed.${first ? ` ${first.name}: ${percent(first.was)} to ${percent(first.is)}.` : ""}`);
+  const said = `${DONE[kind]} ${step.title}. ${count(moved, "place")} of ${step.of} changed.${first ? ` ${quiet(first.name)}: ${fine(first.was)} to ${fine(first.is)}.` : ""}`;
+  announce(said);
+  toast(said);
 }
 
 /** The interests that moved most, lately first: [{name, was, is}]. */
@@ -64,9 +66,21 @@ export function movesCard() {
     older.length ? h("p", { class: "quiet" }, `Before: ${older.map((one) => `${DONE[one.kind].toLowerCase()} ${one.title}`).join("; ")}.`) : null);
 }
 
+/** A share with as many places as a small move needs. */
+const fine = (share) => `${(share * 100).toFixed(share > 0 && share < 1 ? 1 : 0)}%`;
+
+/** On a narrow page the card is far from the list: the same in one line at the lower edge, for some seconds. */
+function toast(said) {
+  if (matchMedia("(min-width: 1081px)").matches) return;
+  document.querySelector(".toast")?.remove();
+  const line = h("p", { class: "toast", "aria-hidden": "true" }, said);
+  document.body.append(line);
+  setTimeout(() => line.remove(), 6000);
+}
+
 function shift(tag) {
   const up = tag.is > tag.was;
   return h("li", { class: up ? "rise" : "fall" },
-    h("span", {}, quiet(tag.name)), h("span", { class: "n" }, `${percent(tag.was)} → ${percent(tag.is)}`),
+    h("span", {}, quiet(tag.name)), h("span", { class: "n" }, `${fine(tag.was)} → ${fine(tag.is)}`),
     h("b", { "aria-hidden": "true", css: { "--was": `${Math.min(100, tag.was * 100)}%`, "--is": `${Math.min(100, tag.is * 100)}%` } }, h("i"), h("u")));
 }

@@ -35,7 +35,9 @@ export function searchView(root) {
     for (const row of place.pair.querySelectorAll("[data-item]")) if (openRows.has(row.dataset.item)) row.querySelector("details").open = true;
     glide(place.pair, before);
     place.intent.replaceChildren(...(found.intent ? [intentCard(found.intent)] : []));
-    if (!keepKnobs) place.side.replaceChildren(panel(found));
+    const learned = JSON.stringify([found.learned, state.user]);
+    if (!keepKnobs || learned !== view.learned) place.side.replaceChildren(panel(found));
+    view.learned = learned;
     place.moves.replaceChildren(...(state.user === null ? [] : [movesCard()]));
     place.new.replaceChildren(...(state.isNew ? [newcomerCard(found)] : []));
     drawTries(place.try);
