@@ -20,7 +20,7 @@ from ..profiling.schema import conform
 from .catalogue_facts import extended_rank_facts
 from .catalogue_parts import Placed, extended_moments, extended_source, extended_space
 from .engine import Engine
-from .filters import ItemFacts, item_facts
+from .filters import ItemFacts, item_facts, merged_values
 from .index import build_index
 from .index.live import LiveView, check_vectors, live_view
 from .recommender import Recommender
@@ -124,6 +124,7 @@ def _facts(facts: ItemFacts, placed: Placed, gone: Ints) -> ItemFacts:
         price=placed.put(facts.price, given.price),
         in_stock=placed.put(facts.in_stock, given.in_stock),
         sold=None if sold.all() else sold,
+        with_value=merged_values(facts.with_value, given.with_value, placed.rows),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Filters:
         in_stock: only items whose attribute ``in_stock`` is not false, no or 0 (items without the attribute pass)
         exclude_bought: leave out what the shopper took before; None = as the shop's own data suggests
         exclude: item ids to leave out
+        attributes: values that an item must have, such as ``{"colour": "black"}``, case ignored
     """
 
     category: str | None = None
@@ -34,6 +35,7 @@ class Filters:
     in_stock: bool = False
     exclude_bought: bool | None = None
     exclude: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low, high = self.price_min, self.price_max
@@ -48,7 +50,9 @@ class Filters:
         said = [
             f"{f.name}={getattr(self, f.name)!r}"
             for f in fields(self)
-            if getattr(self, f.name) is not None and getattr(self, f.name) is not False and getattr(self, f.name) != ()
+            if not (
+                getattr(self, f.name) is None or getattr(self, f.name) is False or getattr(self, f.name) in ((), {})
+            )
         ]
         return ", ".join(said)
 
@@ -64,6 +68,7 @@ class ItemFacts:
         price: NaN where unknown, (n_items,)
         in_stock: (n_items,)
         sold: false for items that were removed and whose rows only histories hold, (n_items,); None = all are sold
+        with_value: (attribute, value), both lower-case -> rows that have it, ascending
     """
 
     row_of: Mapping[str, int]
@@ -72,6 +77,7 @@ class ItemFacts:
     price: NDArray[np.float64]
     in_stock: NDArray[np.bool_]
     sold: NDArray[np.bool_] | None = None
+    with_value: Mapping[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
 
     def row(self, item_id: str) -> int:
         """Row of an item that is sold.
@@ -104,7 +110,40 @@ def item_facts(items: pd.DataFrame) -> ItemFacts:
         brand=items["brand"].fillna("").str.lower().to_numpy(object),
         price=items["price"].to_numpy(np.float64, na_value=np.nan),
         in_stock=np.array([_in_stock(a) for a in items["attributes"].fillna("").tolist()], dtype=bool),
+        with_value=attribute_rows(items["attributes"].fillna("").tolist()),
     )
+
+
+def attribute_rows(attributes: Sequence[str]) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """(attribute, value), both lower-case -> rows that have it, ascending; lists give all their values.
+
+    >>> attribute_rows(['{"Colour": ["Red", "blue"]}', "", '{"colour": "red"}'])[("colour", "red")].tolist()
+    [0, 2]
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for row, raw in enumerate(attributes):
+        table: Any = json.loads(raw) if raw else {}
+        for name, value in table.items():
+            for one in dict.fromkeys(_said(v) for v in (value if isinstance(value, list) else [value])):
+                found.setdefault((_said(name), one), []).append(row)
+    return {pair: np.array(rows, dtype=np.int64) for pair, rows in found.items()}
+
+
+def merged_values(
+    old: Mapping[tuple[str, str], NDArray[np.int64]],
+    given: Mapping[tuple[str, str], NDArray[np.int64]],
+    rows: NDArray[np.int64],
+) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """`ItemFacts.with_value` after items came to ``rows``: what those had is gone, and they have what is ``given``.
+
+    Args:
+        old: so far
+        given: of the items that come, by their place among them
+        rows: row of each of those, (n,)
+    """
+    left = {pair: having[~np.isin(having, rows)] for pair, having in old.items()}
+    added = {pair: np.sort(np.concatenate([left.get(pair, rows[:0]), rows[place]])) for pair, place in given.items()}
+    return {pair: having for pair, having in {**left, **added}.items() if len(having)}
 
 
 def allowed_items(filters: Filters | None, facts: ItemFacts, bought: NDArray[np.integer]) -> NDArray[np.bool_] | None:
@@ -129,11 +168,22 @@ def allowed_items(filters: Filters | None, facts: ItemFacts, bought: NDArray[np.
         mask &= facts.price >= filters.price_min
     if filters.price_max is not None:
         mask &= facts.price <= filters.price_max
+    for name, value in filters.attributes.items():
+        having = np.zeros(len(mask), dtype=bool)
+        having[facts.with_value.get((_said(name), _said(value)), np.zeros(0, dtype=np.int64))] = True
+        mask &= having
     if filters.in_stock:
         mask &= facts.in_stock
     mask[bought] = False
     mask[[facts.any_row(item_id) for item_id in filters.exclude]] = False
     return None if mask.all() else mask
+
+
+def _said(value: Any) -> str:
+    """A value as filters compare it: without case and blanks around; 3.0 is 3."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip().lower()
 
 
 def _in_stock(attributes: str) -> bool:

@@ -1,0 +1,23 @@
+"""A shop's own rules over a finished ranking: pin, bury, exclude, cap, diversity, fair exposure."""
+
+from .apply import Listed, Moved, Ruled, apply_rules, excluded, pinned
+from .config import RULES, Bury, Cap, Diversity, Exclude, Exposure, Pin, Rule, RulesConfig, read_rules
+
+__all__ = [
+    "RULES",
+    "Bury",
+    "Cap",
+    "Diversity",
+    "Exclude",
+    "Exposure",
+    "Listed",
+    "Moved",
+    "Pin",
+    "Rule",
+    "Ruled",
+    "RulesConfig",
+    "apply_rules",
+    "excluded",
+    "pinned",
+    "read_rules",
+]
