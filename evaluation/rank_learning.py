@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..profiling.errors import ConfigError
 from ..retrieval.histories import Ties
 from ..retrieval.rank_facts import fit_rank_facts
 from ..retrieval.ranker import RankerConfig, RankerModel, RankTable, TreeRanker, fit_ranker
@@ -25,7 +26,7 @@ from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import TrainingSet
 from ..retrieval.second_stage import DEPTH, SecondStage, feature_groups
 from .earlier import earlier_split
-from .rank_tables import gather_ranks, joined
+from .rank_tables import Impressions, gather_ranks, impression_table, joined
 from .splits import Split
 
 Regime = Literal["validation", "train", "impressions"]
@@ -108,12 +109,20 @@ def learn_ranker(
         fit: fits the recommender, without a second stage, on a training set
         train: training events that end before ``split``
         split: a validation split
-        config: options; the regime ``impressions`` has `learn_from_table` instead
+        config: options; for the regime ``impressions`` there is `learn_from_impressions`
         rng: the only randomness
         fitted: ``fit(train)``, where it is at hand already
         answers: judged queries for training; ``split`` then only decides. None = a part of ``split`` decides
+
+    Raises:
+        ConfigError: the regime is ``impressions``, which are not at hand here.
     """
     config = config or RankLearningConfig()
+    if config.regime == "impressions":
+        raise ConfigError(
+            "ranking.regime: impressions are learned from ahead of building: tasteprint train ranker SHOP --workspace "
+            "WORKSPACE --impressions STORE; for a build give validation or train"
+        )
     asked = bool(split.requests.texts)
     groups = feature_groups(asked=asked, popularity=config.popularity)
     if config.rankers == () and not config.default:
@@ -133,6 +142,32 @@ def learn_ranker(
         more = gather_ranks(model, facts, taught, groups=groups, depth=config.depth)
         decides = np.arange(len(table.count) + len(more.count)) < len(table.count)
         table = joined(table, more)
+    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked)
+
+
+def learn_from_impressions(
+    model: Recommender,
+    train: TrainingSet,
+    impressions: Impressions,
+    config: RankLearningConfig | None = None,
+    *,
+    rng: np.random.Generator,
+) -> LearnedRanker:
+    """Learn a second stage from what shoppers chose of what they were shown.
+
+    Args:
+        model: the first stage, fitted on ``train``
+        train: events before the first page
+        impressions: pages of requests that are all in words, or none
+        config: options, but the regime
+        rng: the only randomness
+    """
+    config = (config or RankLearningConfig()).model_copy(update={"regime": "impressions"})
+    asked = bool(impressions.requests.texts)
+    groups = feature_groups(asked=asked, popularity=config.popularity)
+    facts = fit_rank_facts(train, ties=_ties(model), words=asked)
+    table = impression_table(impressions, model, facts, groups=groups, depth=config.depth)
+    decides = some_users(impressions.cluster, config.held_out, rng)
     return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked)
 
 

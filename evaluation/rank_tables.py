@@ -5,6 +5,9 @@ What is learned from them, and whether it wins, is `rank_learning`'s work.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +40,7 @@ def gather_ranks(
     of the catalogue.
     """
     ideal = ideal_dcg(sample.truth, 10)
-    step = max(1, int(_CELLS / (10 * max(model.space.items["meaning"].shape[0], 1))))
+    step = _step(model)
     values, gains, counts, starts = [], [], [], []
     features = Features((), (), np.zeros((0, 0), dtype=np.float32))
     for first in range(0, len(sample.requests), step):
@@ -74,35 +77,74 @@ def gains_of(truth: Relevance, request: NDArray[np.int64], item: NDArray[np.int6
     return np.where(known[place] == wanted, truth.gain[place], np.float32(0))
 
 
+@dataclass(frozen=True, eq=False)
+class Impressions:
+    """Logged pages, and what was chosen of each.
+
+    Attributes:
+        requests: one a page; histories end before it was shown
+        request, item: position of the page and row of the item of each impression, distinct, sorted by page, (n,)
+        chosen: gain of each impression, 0 where it was passed by, (n,)
+        cluster: shopper of each page, (n_requests,)
+    """
+
+    requests: Requests
+    request: NDArray[np.int64]
+    item: NDArray[np.int64]
+    chosen: NDArray[np.float32]
+    cluster: NDArray[np.int64]
+
+    def take(self, pages: slice) -> Impressions:
+        """Consecutive pages."""
+        first, last, _ = pages.indices(len(self.requests))
+        rows = (self.request >= first) & (self.request < last)
+        requests, cluster = self.requests.take(pages), self.cluster[pages]
+        return Impressions(requests, self.request[rows] - first, self.item[rows], self.chosen[rows], cluster)
+
+
 def impression_table(
-    requests: Requests,
-    shown: tuple[NDArray[np.int64], NDArray[np.int64]],
-    chosen: NDArray[np.floating],
+    impressions: Impressions,
     model: Recommender,
     facts: RankFacts,
     *,
     groups: tuple[str, ...],
     depth: int = DEPTH,
 ) -> RankTable:
-    """A table of logged impressions: what was shown at each request, and the gain of what was chosen of it.
+    """A table of logged impressions: what was shown at each page, and the gain of what was chosen of it.
 
     Args:
-        requests: one a page that was shown; histories must end before it
-        shown: request and item row of each impression, distinct, sorted by request, (n,) each
-        chosen: gain of each impression, 0 where it was passed by, (n,)
+        impressions: at least one page
         model: whose parts are features
-        facts: fitted on events before the first impression
+        facts: fitted on events before the first page
         groups: groups of features
         depth: best items of the catalogue that what was shown is seen among, as in use
     """
+    n, step = len(impressions.requests), _step(model)
+    tables = [
+        _impression_table(impressions.take(slice(first, first + step)), model, facts, groups=groups, depth=depth)
+        for first in range(0, n, step)
+    ]
+    return reduce(joined, tables)
+
+
+def _impression_table(
+    impressions: Impressions, model: Recommender, facts: RankFacts, *, groups: tuple[str, ...], depth: int
+) -> RankTable:
+    """`impression_table` of pages whose scores of the catalogue fit into memory together."""
+    requests, request, item = impressions.requests, impressions.request, impressions.item
     there = np.zeros((len(requests), requests.log.n_items), dtype=bool)
-    there[shown] = True
-    truth = relevance(shown[0], shown[1], len(requests), gain=np.asarray(chosen, dtype=np.float32))
+    there[request, item] = True
+    truth = relevance(request, item, len(requests), gain=impressions.chosen)
     _, pool = model.candidates(requests, depth=depth, also=there)
     features = rank_features(Asked(pool, requests, facts, model.text_rows), groups)
     seen = there[pool.request, pool.item]
     left, gain = pool.take(seen), gains_of(truth, pool.request, pool.item)[seen]
     return RankTable(features.names, features.values[seen], gain, left.count, ideal_dcg(truth, 10), left.fused)
+
+
+def _step(model: Recommender) -> int:
+    """Requests whose scores of the catalogue by all parts are held at once."""
+    return max(1, int(_CELLS / (10 * max(model.space.items["meaning"].shape[0], 1))))
 
 
 def joined(first: RankTable, second: RankTable) -> RankTable:

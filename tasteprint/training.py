@@ -7,18 +7,25 @@ trainings go on where they were. Keeping models is `trained`'s work, using them 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .building import Ready, prepare
-from .choosing import Chosen, choose_all, validation_splits
+from .choosing import SEARCH, Chosen, choose_all, validation_splits
 from .config import Settings
 from .evaluation.first_stage import TasteprintConfig
-from .evaluation.pipeline import wants_taste
+from .evaluation.pipeline import fit_chosen, tastes, wants_taste
+from .evaluation.rank_learning import LearnedRanker, learn_from_impressions
 from .evaluation.taste_learning import train_taste
+from .impressions import read_impressions
+from .profiling.attributes import attributes_of
 from .profiling.errors import ShopError
+from .serving.histories import Catalogue
+from .serving.store import open_store
 from .trained import read_taste, save_taste
 from .trained_choice import read_fusion, save_fusion, save_rankers
 from .workspace import Say
@@ -101,21 +108,33 @@ def train_workspace_fusion(
 
 
 def train_workspace_ranker(
-    shop_path: str | Path, path: str | Path, settings: Settings | None = None, *, seed: int = 0, say: Say | None = None
+    shop_path: str | Path,
+    path: str | Path,
+    settings: Settings | None = None,
+    *,
+    impressions: str | None = None,
+    seed: int = 0,
+    say: Say | None = None,
 ) -> dict[str, Any]:
     """Learn a second stage and keep it in the workspace ``path``; returns what it reached as JSON values.
 
     Arguments as in `train_workspace_taste`. It learns on the candidates of the fusion that was trained here; where none
-    was, one is chosen first and kept too.
+    was, one is chosen first and kept too. Answers are the shop's validation requests, or, where ``impressions`` is the
+    address of a profile store, what shoppers chose of what they were shown.
 
     Raises:
         ShopError: the shop cannot be read, or has nothing to learn on.
         ArtefactError: the workspace cannot be written, or what was trained there is of another version.
+        StoreError: the store cannot be read.
     """
-    chosen, ready = _choose(shop_path, Path(path), settings or Settings(), seed, say, ranking=True, known=True)
+    settings, path = settings or Settings(), Path(path)
+    logged = impressions is not None
+    chosen, ready = _choose(shop_path, path, settings, seed, say, ranking=not logged, known=True)
     stamp = ready.embeddings.stamp
-    save_fusion(Path(path), chosen.fusion, stamp=stamp)
-    save_rankers(Path(path), chosen.rankers, stamp=stamp)
+    if impressions is not None:
+        chosen = replace(chosen, rankers=_rankers_of_impressions(ready, path, settings, chosen, impressions, seed))
+    save_fusion(path, chosen.fusion, stamp=stamp)
+    save_rankers(path, chosen.rankers, stamp=stamp)
     return {"shop": ready.shop.name, "protocols": {name: ranker.said() for name, ranker in chosen.rankers.items()}}
 
 
@@ -144,3 +163,38 @@ def _choose(
             "building uses the defaults"
         )
     return chosen, ready
+
+
+def _rankers_of_impressions(
+    ready: Ready, path: Path, settings: Settings, chosen: Chosen, address: str, seed: int
+) -> dict[str, LearnedRanker]:
+    """A ranker by protocol from the pages of a store; parts and facts are those of the events before its first page."""
+    log, meta = ready.everything.log, ready.shop.meta
+    catalogue = Catalogue(
+        item_ids=log.item_ids,
+        row_of={str(item): row for row, item in enumerate(log.item_ids)},
+        rating_scale=meta.get("rating_scale"),
+        untimed_kinds=tuple(meta.get("untimed_kinds") or ()),
+    )
+    taste = read_taste(path, ready.everything, stamp=ready.embeddings.stamp)
+    rankers = {}
+    with closing(open_store(address)) as store:
+        for protocol, earlier, split in validation_splits(ready.shop, ready.everything):
+            pages = read_impressions(
+                store, catalogue, asked=protocol == SEARCH, attributes=attributes_of(ready.shop.users)
+            )
+            if pages is None:
+                continue
+            first_s = float(pages.requests.now_s.min())
+            before = replace(ready.everything, log=log.select(log.at_s < first_s), until_s=first_s)
+            known = () if taste is None else ((ready.everything, taste.final), (earlier, taste.before))
+            taste_model = tastes(taste, known, folder=path / "cache" / "models", progress=None)(before)
+            model = fit_chosen(before, chosen.fusion[protocol], split, encoder=ready.encoder, taste_model=taste_model)
+            rng = np.random.default_rng(seed)
+            rankers[protocol] = learn_from_impressions(model, before, pages, settings.ranking, rng=rng)
+    if not rankers:
+        raise ShopError(
+            f"store {address} has no answers to learn from: an answer teaches where its shopper then chose something "
+            "on it within a day and passed something by"
+        )
+    return rankers

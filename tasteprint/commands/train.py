@@ -113,6 +113,15 @@ def ranker(
     workspace: WorkspaceOption,
     config: ConfigOption = None,
     sets: SetOption = None,
+    impressions: Annotated[
+        str | None,
+        typer.Option(
+            "--impressions",
+            help="Profile store of the service: learn from what shoppers chose of what it showed them. Default: from "
+            "the shop's validation requests.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -125,13 +134,15 @@ def ranker(
       tasteprint train ranker shops/grocery --workspace work/grocery
 
       tasteprint train ranker shops/grocery -w work/grocery --set ranking.regime=train
+
+      tasteprint train ranker shops/grocery -w work/grocery --impressions work/grocery/store.sqlite
     """
     from ..config import load_settings
     from ..training import train_workspace_ranker
 
     settings = load_settings(config, sets=sets or ()).settings
     with steps(quiet=as_json) as say:
-        about = train_workspace_ranker(shop, workspace, settings, seed=seed, say=say)
+        about = train_workspace_ranker(shop, workspace, settings, impressions=impressions, seed=seed, say=say)
     if as_json:
         typer.echo(json.dumps(about))
         return

@@ -20,7 +20,7 @@ from tasteprint.evaluation.rank_learning import (
     some_users,
     with_ranker,
 )
-from tasteprint.evaluation.rank_tables import gains_of, gather_ranks, impression_table, joined
+from tasteprint.evaluation.rank_tables import Impressions, gains_of, gather_ranks, impression_table, joined
 from tasteprint.evaluation.search_split import search_split
 from tasteprint.evaluation.splits import leave_one_out, time_split
 from tasteprint.profiling.encoder import HashEncoder
@@ -183,11 +183,12 @@ def test_impressions_make_a_table_of_what_was_shown() -> None:
     split = leave_one_out(shop, stage="valid")
     train = training(shop, split)
     requests = split.requests.take(slice(0, 2))
-    shown = (np.array([0, 0, 0, 1, 1]), np.array([3, 5, 30, 2, 39]))
-    chosen = np.array([0.0, 1.0, 0.0, 0.0, 2.0])
+    chosen = np.array([0.0, 1.0, 0.0, 0.0, 2.0], dtype=np.float32)
+    page, item = np.array([0, 0, 0, 1, 1]), np.array([3, 5, 30, 2, 39])
+    impressions = Impressions(requests, page, item, chosen, np.array([0, 1]))
     model = popular(train, exclude=False)
     groups = feature_groups(asked=False)
-    table = impression_table(requests, shown, chosen, model, fit_rank_facts(train), groups=groups, depth=2)
+    table = impression_table(impressions, model, fit_rank_facts(train), groups=groups, depth=2)
     assert table.count.tolist() == [3, 2]
     assert table.gain.tolist() == chosen.tolist()
     assert table.ideal.tolist() == [1.0, 2.0]
