@@ -1,7 +1,7 @@
 """Events from a stream of JSON lines into a store: in batches, durable, and again from any point without harm.
 
 A line has the shape of an event of the API. Lines that break a rule are told by number and left out; the rest is
-stored. Reading from a message broker is not covered.
+stored. Reading from a message broker is `kafka`'s.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def ingest(
             if not line.strip():
                 continue
             try:
-                events.append(_event(line, now_s()))
+                events.append(_timed(read_event(line), now_s()))
             except ValidationError as error:
                 wrong += 1
                 if refused is not None:
-                    refused(read, _told(error))
+                    refused(read, told(error))
         appended = store.append(events)
         stored, repeated = stored + appended.stored, repeated + appended.repeated
         done = Ingested(read, stored, repeated, wrong)
@@ -76,14 +76,21 @@ def ingest(
     return done
 
 
-def _event(line: str, now_s: float) -> StoredEvent:
-    """The event of one line."""
-    event = EventShape.model_validate_json(line).event()
+def read_event(line: str | bytes) -> StoredEvent:
+    """The event of one line, as it says: with a time below 0, or an empty key, where it says none.
+
+    Raises:
+        ValidationError: it breaks a rule.
+    """
+    return EventShape.model_validate_json(line).event()
+
+
+def _timed(event: StoredEvent, now_s: float) -> StoredEvent:
     event = event if event.at_us >= 0 else replace(event, at_us=round(now_s * 1e6))
     return event if event.key else replace(event, key=content_key(event))
 
 
-def _told(error: ValidationError) -> str:
+def told(error: ValidationError) -> str:
     """What is wrong with a line, without its content."""
     first = error.errors(include_input=False, include_url=False)[0]
     return f"{'.'.join(str(part) for part in first['loc']) or 'line'}: {first['msg']}"

@@ -18,9 +18,11 @@ from .commands import (
     evaluate,
     finetune,
     heads,
+    ingest,
     intent,
     label,
     live,
+    load,
     profile,
     serve,
     settings,
@@ -52,10 +54,10 @@ app.command("intent")(intent.intent)
 app.command("heads")(heads.heads)
 app.command("serve")(serve.serve)
 app.command("serve-key")(serve.serve_key)
-app.command("ingest")(live.ingest)
+app.command("ingest")(ingest.ingest)
 app.command("forget")(live.forget)
 app.command("verify-store")(live.verify_store)
-app.command("load")(live.load)
+app.command("load")(load.load)
 app.command("evaluate")(evaluate.evaluate)
 app.command("curves")(curves.curves)
 app.add_typer(train.app, name="train")

@@ -1,59 +1,16 @@
-"""``tasteprint ingest``, ``forget``, ``verify-store`` and ``load``: working on a live store and service."""
+"""``tasteprint forget`` and ``verify-store``: working on a live store."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .options import JsonOption, WorkspaceOption
 from .serve import StoreOption
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..serving.load import Call
-    from ..workspace import Workspace
-
-
-def ingest(workspace: WorkspaceOption, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Store events from stdin, one JSON object a line, as they come; each batch is durable before the next.
-
-    Sending the same lines again stores nothing twice. Lines that break a rule are told on stderr and left out; the exit
-    code is then 2.
-
-    Examples:
-
-      tail -F clicks.jsonl | tasteprint ingest --workspace work/grocery
-
-      tasteprint ingest -w work/grocery --store redis://127.0.0.1:6379/0 --json < events.jsonl
-    """
-    from ..serving.ingest import ingest as run
-    from ..serving.store import open_store
-    from ..serving_setup import published, store_address
-
-    published(workspace)
-    opened = open_store(store_address(workspace, store))
-    try:
-        done = run(
-            sys.stdin,
-            opened,
-            now_s=time.time,
-            refused=lambda line, says: typer.echo(f"line {line}: {says}", err=True),
-        )
-    finally:
-        opened.close()
-    if as_json:
-        typer.echo(json.dumps(asdict(done)))
-    else:
-        typer.echo(f"{done.read:,} lines: {done.stored:,} stored, {done.repeated:,} repeated, {done.refused:,} refused")
-    if done.refused:
-        raise typer.Exit(2)
 
 
 def forget(
@@ -134,93 +91,3 @@ def verify_store(workspace: WorkspaceOption, store: StoreOption = None, as_json:
             + (f", and in the events of {', '.join(found.wrong)}" if found.wrong else "")
             + "; load the shop into a new store"
         )
-
-
-def load(
-    workspace: WorkspaceOption,
-    url: Annotated[str, typer.Option("--url", help="The running service.")] = "http://127.0.0.1:8000",
-    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second.")] = 100.0,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="How long.")] = 10.0,
-    what: Annotated[
-        str, typer.Option("--what", help="recommend (shopper and query), search, home (shopper alone) or events.")
-    ] = "recommend",
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Events in a request, with --what events.")] = 100,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items wanted.")] = 10,
-    key: Annotated[str | None, typer.Option("--key", envvar="TASTEPRINT_KEY", help="API key.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which shoppers, queries and events.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Put a bounded load on a running service, from the workspace's own shoppers and queries; print percentiles.
-
-    Times count from when a request was due. Exit code 1 where any request failed.
-
-    Examples:
-
-      tasteprint load --workspace work/grocery --rate 100 --seconds 20
-
-      tasteprint load -w work/grocery --what events --batch 100 --rate 30
-    """
-    from ..serving.load import LoadError, drive
-    from ..workspace import open_workspace
-
-    calls = _calls(open_workspace(workspace), what, k=k, batch=batch, seed=seed)
-    found = drive(url, calls, rate=rate, seconds=seconds, key=key)
-    if as_json:
-        typer.echo(json.dumps({**asdict(found), "failed": found.failed}))
-    else:
-        typer.echo(
-            f"{what}: {found.rate:.1f} answers/s of {found.wanted_rate:g} due; p50 {found.p50_ms:.1f} ms, "
-            f"p90 {found.p90_ms:.1f}, p99 {found.p99_ms:.1f}, max {found.max_ms:.1f}; statuses {found.statuses}"
-        )
-    if found.failed:
-        raise LoadError(f"{found.failed} requests failed, by status: {found.statuses}; see the service's log")
-
-
-def _calls(opened: Workspace, what: str, *, k: int, batch: int, seed: int) -> list[Call]:
-    """Requests to make, drawn from the workspace's shoppers and the shop's queries."""
-    import numpy as np
-
-    from ..profiling.errors import ConfigError
-    from ..serving.load import Call
-
-    rng = np.random.default_rng(seed)
-    users = [str(user) for user in rng.permutation(opened.engine.log.user_ids)[:2000]] or ["nobody"]
-    queries = _queries(opened, rng)
-    items = [str(item) for item in rng.permutation(opened.engine.log.item_ids)[:5000]]
-    pick = rng.integers(0, 2**31, size=2000).tolist()
-    if what == "events":
-        mark = f"{seed}-{time.time_ns()}"  # a load is never a repetition of an earlier one
-        sent = [
-            [
-                {"user_id": users[(p + n) % len(users)], "kind": "view", "item_id": items[(p + 7 * n) % len(items)]}
-                | {"key": f"load-{mark}-{row}-{n}"}
-                for n in range(batch)
-            ]
-            for row, p in enumerate(pick[:300])
-        ]
-        return [Call("/v1/events", {"events": events}) for events in sent]
-    made = {
-        "recommend": lambda p: Call(
-            "/v1/recommend", {"user": users[p % len(users)], "query": queries[p % len(queries)], "k": k}
-        ),
-        "search": lambda p: Call("/v1/search", {"query": queries[p % len(queries)], "k": k}),
-        "home": lambda p: Call("/v1/recommend", {"user": users[p % len(users)], "k": k}),
-    }
-    if what not in made:
-        raise ConfigError(f"--what must be one of {', '.join([*made, 'events'])}, got {what!r}")
-    return [made[what](p) for p in pick]
-
-
-def _queries(opened: Workspace, rng: np.random.Generator) -> list[str]:
-    """The shop's own queries; where it has none, words of its titles."""
-    import numpy as np
-
-    from ..profiling.shop import read_shop
-
-    found: list[str] = []
-    if (Path(opened.shop) / "shop.json").is_file():
-        judgements = read_shop(opened.shop, tables=["judgements"]).judgements
-        found = [] if judgements is None else sorted(set(judgements["query"].tolist()))
-    if not found:
-        found = sorted({" ".join(str(title).split()[:2]) for title in opened.items["title"].tolist()})
-    return [str(query)[:500] for query in rng.permutation(np.asarray(found, dtype=object))[:2000]]

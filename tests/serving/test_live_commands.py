@@ -16,7 +16,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tasteprint.commands import ingest as ingest_command
 from tasteprint.commands import live, serve
+from tasteprint.commands import load as load_command
 from tasteprint.forgetting import files_naming, forget_in_shop, forget_in_workspace
 from tasteprint.profiling.errors import ConfigError, TasteprintError, WorkspaceError
 from tasteprint.profiling.shop import read_shop
@@ -32,10 +34,10 @@ from tasteprint.workspace import open_workspace
 app = typer.Typer()
 app.command("serve")(serve.serve)
 app.command("serve-key")(serve.serve_key)
-app.command("ingest")(live.ingest)
+app.command("ingest")(ingest_command.ingest)
 app.command("forget")(live.forget)
 app.command("verify-store")(live.verify_store)
-app.command("load")(live.load)
+app.command("load")(load_command.load)
 
 SHOP = tiny_shop()
 USER = str(SHOP.events["user_id"].iloc[0])
