@@ -15,6 +15,8 @@ from . import answers, shapes
 from .config import ServeConfig
 from .console.routes import console_routes
 from .desk import Desk, needs, responses_of
+from .item_routes import item_routes
+from .items import LiveItems
 from .keys import ApiKey
 from .middleware import Around
 from .problems import Problem, ProblemDocument, documented, install
@@ -31,6 +33,7 @@ def create_app(
     *,
     keys: Mapping[str, ApiKey] | None = None,
     rates: Rates | None = None,
+    live_items: LiveItems | None = None,
     version: str = "0",
 ) -> FastAPI:
     """The application.
@@ -40,6 +43,7 @@ def create_app(
         config: limits
         keys: by sha256 of each; None = anybody may do anything
         rates: how often a key may call; None = as configured, for this process alone
+        live_items: takes changes of the catalogue; None = it stays as it was built
         version: of this program, for the OpenAPI document
     """
     desk = Desk(service, config, keys, rates)
@@ -66,6 +70,8 @@ def create_app(
     app.include_router(_asking(desk))
     app.include_router(_profiles(desk))
     app.include_router(_operating(desk))
+    if live_items is not None:
+        app.include_router(item_routes(desk, live_items))
     app.include_router(console_routes(desk))
     app.add_middleware(
         Around,  # type: ignore[arg-type]

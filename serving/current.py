@@ -16,6 +16,7 @@ from ..profiling.encoder import Encoder
 from ..profiling.errors import TasteprintError
 from ..profiling.intent import IntentModel
 from ..profiling.yardsticks import Yardsticks
+from ..retrieval.catalogue_journal import Speaker
 from ..retrieval.engine import Engine
 from .gather import GatherCount
 from .histories import Catalogue
@@ -38,6 +39,8 @@ class Served:
         about: what was built and learned
         yardsticks: learns on the first call what profiles are measured with
         gathered: how often queries were embedded, and for how many requests
+        speaker: makes vectors of items that come; None = the catalogue stays as it is
+        changes: number of the last change of items that is in it
     """
 
     version: str
@@ -50,6 +53,8 @@ class Served:
     about: Mapping[str, Any]
     yardsticks: Callable[[], Yardsticks]
     gathered: Callable[[], GatherCount] = lambda: GatherCount(0, 0)
+    speaker: Speaker | None = None
+    changes: int = 0
 
 
 class Current:
@@ -58,11 +63,18 @@ class Current:
     Args:
         opener: opens what is published now
         published: names what is published now; cheap
+        follow: gives a version with what changed in it since; the same one where nothing did, which must be cheap
     """
 
-    def __init__(self, opener: Callable[[], Served], published: Callable[[], str]) -> None:
-        self._opener, self._published = opener, published
-        self._served = self._warm(opener())
+    def __init__(
+        self,
+        opener: Callable[[], Served],
+        published: Callable[[], str],
+        *,
+        follow: Callable[[Served], Served] = lambda served: served,
+    ) -> None:
+        self._opener, self._published, self._follow = opener, published, follow
+        self._served = self._warm(follow(opener()))
         self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,22 +85,24 @@ class Current:
         return self._served
 
     def refresh(self) -> bool:
-        """Serve what is published, if that is another version; whether it was.
+        """Serve what is published, with the changes since; whether that is another version.
 
         A version that cannot be opened is told in the log, and the old one goes on being served.
         """
         with self._refreshing:
             try:
-                if self._published() == self._served.version:
-                    return False
-                self._served = self._warm(self._opener())
+                swapped = self._published() != self._served.version
+                followed = self._follow(self._opener() if swapped else self._served)
+                if followed is not self._served:
+                    self._served = self._warm(followed)
             except (TasteprintError, OSError, KeyError, TypeError, ValueError) as error:  # whatever was published there
                 self.failures += 1
-                _LOG.error("the published version cannot be opened, the old one stays: %s", error)
+                _LOG.error("the published version or its changes cannot be opened, the old one stays: %s", error)
                 return False
-            self.swaps += 1
-            _LOG.info("now serving version %s", self._served.version)
-            return True
+            if swapped:
+                self.swaps += 1
+                _LOG.info("now serving version %s", self._served.version)
+            return swapped
 
     def watch(self, every_s: float) -> None:
         """Look for a new version every so many seconds, on a thread of its own, until `close`."""

@@ -174,9 +174,10 @@ class Service:
         served = self.current.get()
         state = self._someone(served, user)
         attributes = {} if state.forgotten else served.engine.attributes.get(user, {})
-        events = [e for e in self.store.events(user) if e.item_id is None or e.item_id in served.catalogue.row_of]
+        measured = served.yardsticks()  # of the built catalogue: items that came since are no part of profiles yet
+        events = [e for e in self.store.events(user) if e.item_id is None or e.item_id in measured.row_of]
         now_s = self.now_s(served, state) if at_s is None else at_s
-        found = build_profile(user, events_table(events), served.yardsticks(), at_s=now_s, attributes=attributes)
+        found = build_profile(user, events_table(events), measured, at_s=now_s, attributes=attributes)
         return {"version": served.version, **found.to_json()}
 
     def export(self, user: str) -> dict[str, Any]:

@@ -13,16 +13,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import __version__
+from .item_changes import changes_folder
 from .profiling.encoder import Encoder
 from .profiling.errors import ArtefactError, ExtraMissingError, WorkspaceError
 from .profiling.shop import read_meta, read_shop
 from .profiling.yardsticks import Yardsticks
+from .retrieval.catalogue_update import apply_items
 from .retrieval.engine import Engine
 from .serving.bulk import load_events
 from .serving.config import ServeConfig
 from .serving.current import Current, Served
 from .serving.histories import Catalogue
+from .serving.items import LiveItems
 from .serving.service import Service
 from .serving.store import Appended, ProfileStore
 from .serving.together import TogetherEncoder
@@ -72,10 +77,13 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         together.append(TogetherEncoder(encoder, most=config.together))
         return together[0]
 
-    opened = open_workspace(workspace, around=around)
+    opened = open_workspace(workspace, around=around, changes=False)  # as built: what changed since is followed
     engine = opened.engine
     if config.workers > 1:
         engine = _mapped(engine, workspace, version)
+    if opened.removed:
+        nothing = np.zeros((0, engine.recommender.space.dims["meaning"]), dtype=np.float32)
+        engine = apply_items(engine, None, nothing, removed=opened.removed)
     return Served(
         version=version,
         engine=engine,
@@ -87,6 +95,8 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         about=opened.about | {"currency": _meta(opened).get("currency")},
         yardsticks=_once(opened),
         gathered=together[0].gathered,
+        speaker=opened.speaker,
+        changes=opened.applied,
     )
 
 
@@ -132,9 +142,10 @@ def make_app(
         raise ExtraMissingError(
             f"the HTTP service is not installed ({error}); run: pip install 'tasteprint[serve]'"
         ) from error
-    current = Current(lambda: served_from(workspace, config), lambda: published(workspace))
+    live_items = LiveItems(changes_folder(workspace))
+    current = Current(lambda: served_from(workspace, config), lambda: published(workspace), follow=live_items.follow)
     service = Service(current, store, config, clock=time.time)
-    return create_app(service, config, keys=keys, rates=rates, version=__version__)
+    return create_app(service, config, keys=keys, rates=rates, live_items=live_items, version=__version__)
 
 
 def _mapped(engine: Engine, workspace: Path, version: str) -> Engine:

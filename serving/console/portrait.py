@@ -48,7 +48,7 @@ def portrait(service: Service, kept: Kept, user: str, mute: Sequence[str]) -> di
     if not state.version and not attributes:
         raise UnknownIdError(f"user {user!r} has no events and no known attributes here; name another one")
     measured = kept.yardsticks(served)
-    events = [e for e in service.store.events(user) if e.item_id is None or e.item_id in served.catalogue.row_of]
+    events = [e for e in service.store.events(user) if e.item_id is None or e.item_id in measured.row_of]
     at_s = service.now_s(served, state)
     whole = build_profile(user, events_table(events), measured, at_s=at_s, attributes=attributes).to_json()
     heard = _unmuted(events, served, measured, mute) if mute else events
@@ -135,7 +135,7 @@ def _unmuted(
 ) -> list[StoredEvent]:
     """Events whose item carries none of the muted tags."""
     columns = [column for column, name in enumerate(measured.tags.names) if name in set(mute)]
-    rows = [served.catalogue.row_of.get(event.item_id or "", -1) for event in events]
+    rows = [measured.row_of.get(event.item_id or "", -1) for event in events]
     known = np.asarray(rows, dtype=np.int64)
     out = np.zeros(len(events), dtype=bool)
     if columns and (known >= 0).any():
