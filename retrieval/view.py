@@ -195,7 +195,7 @@ class View:
         self, anew: Reordered, amounts: Mapping[str, NDArray[np.float64]], events: Mapping[str, Events]
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
         """What the second stage's reasons add; a part's past events share its amount as they share its own score."""
-        told, shared = anew.amounts(), {}
+        told, shared = _by_part(anew.amounts(), amounts), {}
         for name, amount in told.items():
             if name not in events:
                 continue
@@ -251,6 +251,24 @@ class View:
             return np.full(len(rows), self.factor[name])
         share = self.shares[name][rows].astype(np.float64)
         return np.divide(share, raw, out=np.zeros(len(rows)), where=share > 0)
+
+
+def _by_part(
+    told: dict[str, NDArray[np.float64]], amounts: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """What a high place in the first stage's sum adds is told as the parts that lifted it there, by their shares of it.
+
+    A place that counts against an item stays ``together``: no part is to blame for what others lack.
+    """
+    together = told.get("together")
+    if together is None:
+        return told
+    lifted = {name: np.maximum(amount, 0.0) for name, amount in amounts.items()}
+    total = np.sum(list(lifted.values()), axis=0) if lifted else np.zeros(len(together))
+    given = np.where((together > 0) & (total > 0), together, 0.0)
+    share = np.divide(given, total, out=np.zeros_like(given), where=total > 0)
+    parts = {name: told.get(name, 0.0) + amount * share for name, amount in lifted.items()}
+    return told | parts | {"together": together - given}
 
 
 def _ranked(

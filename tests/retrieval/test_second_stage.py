@@ -19,6 +19,7 @@ from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, Recommender, fit_r
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.second_stage import TAKEN, SecondStage, above_the_rest, aligned, feature_groups, pool_of
 from tasteprint.retrieval.state import recommender_from_state, recommender_state
+from tasteprint.retrieval.view import _by_part
 
 ENCODER = HashEncoder(dim=24, seed=0)
 DEPTH = 25
@@ -124,6 +125,19 @@ def test_reasons_sum_to_the_score(engine, query, specificity) -> None:
             for reason in item.reasons:
                 if reason.events:
                     assert sum(a for _, a in reason.events) <= reason.amount + 1e-5 * max(1.0, abs(reason.amount))
+
+
+def test_a_high_place_in_the_sum_is_told_as_the_parts_that_lifted_it() -> None:
+    told = {"together": np.array([6.0, -2.0, 1.0]), "own": np.array([1.0, 1.0, 1.0])}
+    amounts = {"own": np.array([1.0, 1.0, -3.0]), "meaning": np.array([2.0, 1.0, 0.0]), "context": np.full(3, -0.5)}
+    found = _by_part(told, amounts)
+    assert {name: amount.tolist() for name, amount in found.items()} == {
+        "own": [3.0, 1.0, 1.0],  # 1 + 6 x 1/3
+        "meaning": [4.0, 0.0, 0.0],
+        "context": [0.0, 0.0, 0.0],
+        "together": [0.0, -2.0, 1.0],  # nothing is to blame, and nothing lifted the third
+    }
+    np.testing.assert_allclose(sum(found.values()), sum(told.values()))
 
 
 def test_callers_weights_switch_the_second_stage_off(engine) -> None:
