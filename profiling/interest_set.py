@@ -1,4 +1,4 @@
-"""Interests of one shopper by scene (search, home, mail...) and horizon (long, short).
+"""Interests of one shopper by scene (search, home, mail...) and horizon (long, short, session).
 
 The whole of a horizon is the merge over its scenes. Kinds without a time (a library of owned games) never age: they
 have a horizon of their own with an infinite half-life, `UNTIMED`. Batches of many shoppers are `interest_batch`'s work.
@@ -19,6 +19,7 @@ from .interest import Interest, from_events, merge, no_interest
 from .log import KIND_WEIGHTS, KINDS
 
 DAY_S = 86_400.0
+MINUTE_S = 60.0
 NO_SCENE = "anywhere"
 UNTIMED = "untimed"
 
@@ -33,6 +34,9 @@ class InterestConfig(BaseModel):
     )
     short_half_life_s: float = Field(
         default=7 * DAY_S, gt=0, description="seconds after which short-term interest halves"
+    )
+    session_half_life_s: float = Field(
+        default=30 * MINUTE_S, gt=0, description="seconds after which the interest of the visit under way halves"
     )
     prior_weight: float | None = Field(default=None, gt=0, description="events the prior is worth; unset: as fitted")
     kind_weights: dict[str, float] = Field(
@@ -51,7 +55,11 @@ class InterestConfig(BaseModel):
     @property
     def horizons(self) -> dict[str, float]:
         """Half-life in seconds of each horizon by name."""
-        return {"long": self.long_half_life_s, "short": self.short_half_life_s}
+        return {
+            "long": self.long_half_life_s,
+            "short": self.short_half_life_s,
+            "session": self.session_half_life_s,
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,7 @@ class Profile:
             parts = {s: state for (s, h), state in self.interests.parts.items() if h == horizon}
             scenes = {s: advance(state, self.at_s).weight for s, state in parts.items()}
             out[horizon] = {
-                "half_life_days": None if math.isinf(half_life_s) else round(half_life_s / 86_400, 3),
+                "half_life_days": None if math.isinf(half_life_s) else round(half_life_s / 86_400, 4),
                 "weight": tidy_number(advance(whole, self.at_s).weight),
                 "updated": None if math.isinf(half_life_s) else iso_time(whole.at_s),
                 "scenes": {scene: tidy_number(weight) for scene, weight in sorted(scenes.items())},

@@ -90,6 +90,24 @@ def test_interests_are_made_of_what_was_liked(built):
     assert sum(told["scenes"].values()) == pytest.approx(told["weight"], abs=0.01)
 
 
+def test_the_visit_under_way_has_a_horizon_of_its_own(built):
+    _, yardsticks, at_s, by_user = built
+    item = yardsticks.item_ids[3]
+    event = by_user["u013"].iloc[[-1]].assign(item_id=item, kind="view", at=pd.Timestamp(at_s - 1800, unit="s"), seq=0)
+    event = event.assign(rating=float("nan"), quantity=1.0, price=float("nan"))
+    events = pd.concat([by_user["u013"], event], ignore_index=True)
+    before, after = (
+        build_profile("u013", e, yardsticks, at_s=at_s).to_json()["interests"] for e in (by_user["u013"], events)
+    )
+    weight = InterestConfig().kind_weights["view"]
+    for horizon, left in (("long", 1.0), ("short", 1.0), ("session", 0.5)):  # half an hour ago
+        grown = after[horizon]["weight"] - (before[horizon]["weight"] or 0.0)
+        assert grown == pytest.approx(weight * left, abs=2e-3)
+    assert after["session"]["half_life_days"] == pytest.approx(1 / 48, abs=1e-4)
+    assert after["session"]["made_of"][0]["item_id"] == item
+    assert after["session"]["made_of"][0]["share"] == pytest.approx(1.0, abs=1e-3)  # of this visit, all
+
+
 def test_untimed_kinds_keep_their_own_horizon():
     shop, rng = tiny_shop(), np.random.default_rng(1)
     meta = {**shop.meta, "untimed_kinds": ["own"]}

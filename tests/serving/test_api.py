@@ -23,7 +23,7 @@ from tasteprint import serving_setup
 from tasteprint.profiling.artefact import read_artefact, write_artefact
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.filters import Filters
-from tasteprint.serving import answers, shapes
+from tasteprint.serving import answers, item_routes, shapes
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store
@@ -113,6 +113,20 @@ def test_newcomers_and_attributes(client: TestClient, opened: Workspace) -> None
     assert found["items"] == expected["items"]
     bare = post(client, "/v1/search", {"query": "tea", "k": 1, "explain": False})
     assert set(bare["items"][0]) == {"rank", "item_id", "title", "score", "propensity"}
+
+
+def test_an_event_moves_every_horizon_at_once(client: TestClient) -> None:
+    before = client.get(f"/v1/profiles/{USER}").json()["interests"]
+    item = str(SHOP.items["item_id"].iloc[9])
+    event = {"user_id": USER, "kind": "purchase", "item_id": item, "key": "now", "quantity": 1}
+    post(client, "/v1/events", {"events": [event]})
+    after = client.get(f"/v1/profiles/{USER}").json()["interests"]
+    assert len({after[horizon]["updated"] for horizon in ("long", "short", "session")}) == 1
+    for horizon in ("long", "short", "session"):
+        assert after[horizon]["updated"] > before[horizon]["updated"]
+        assert after[horizon]["weight"] > before[horizon]["weight"]
+    assert after["session"]["made_of"][0]["item_id"] == item
+    assert after["session"]["weight"] == pytest.approx(1.0, abs=0.01)
 
 
 def test_an_event_is_in_the_next_answer(client: TestClient, opened: Workspace) -> None:
@@ -420,7 +434,7 @@ def test_the_openapi_document_is_complete(client: TestClient, tiny_workspace: Pa
             if body is not None:
                 name = body["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[-1]
                 for example in document["components"]["schemas"][name]["examples"]:
-                    getattr(shapes, name).model_validate(example)
+                    getattr(shapes if hasattr(shapes, name) else item_routes, name).model_validate(example)
             if path.startswith("/v1"):
                 assert operation["security"]
                 assert {"200", "400", "401", "403", "413", "422", "429", "503"} <= set(operation["responses"])
