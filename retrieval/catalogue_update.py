@@ -8,6 +8,7 @@ waits for the next build. Keeping changes on disk is `catalogue_journal`'s work.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -70,7 +71,7 @@ def apply_items(engine: Engine, upserts: pd.DataFrame | None, vectors: Float, *,
 
 
 def checked_items(upserts: pd.DataFrame | None, removed: Sequence[str] = ()) -> pd.DataFrame:
-    """Items in the data contract, each id once and none of them among the removed.
+    """Items in the data contract, each id once and none of them among the removed, with usable prices and attributes.
 
     Raises:
         ShopError: they are not.
@@ -81,7 +82,21 @@ def checked_items(upserts: pd.DataFrame | None, removed: Sequence[str] = ()) -> 
         raise ShopError(f"items: item_id {ids[ids.duplicated()][0]!r} twice in one change; keep its last one")
     if any(not isinstance(item_id, str) or not item_id for item_id in ids):
         raise ShopError("items: item_id must be text that is not empty; give every item one")
+    price = items["price"].to_numpy(np.float64, na_value=np.nan)
+    if (np.isinf(price) | (price < 0)).any():
+        bad = ids[int(np.argmax(np.isinf(price) | (price < 0)))]
+        raise ShopError(f"items: price of {bad!r} must be a finite number >= 0 or null; leave it out if it is unknown")
+    for item_id, attributes in zip(ids, items["attributes"].tolist(), strict=False):
+        if isinstance(attributes, str) and not _is_object(attributes):
+            raise ShopError(f"items: attributes of {item_id!r} must be a JSON object, got {attributes[:60]!r}")
     return items
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _place(items: pd.DataFrame, vectors: Float, facts: ItemFacts) -> Placed:

@@ -97,6 +97,16 @@ class EventsAnswer(BaseModel):
     unknown_items: list[str] = Field(description="items not sold now, the first few; their events wait")
 
 
+class ItemsAnswer(BaseModel):
+    """What became of a change; it is durable and shown."""
+
+    version: str
+    change: int = Field(description="number of the change in the workspace's journal")
+    upserted: int
+    removed: int = Field(description="how many of the items to remove were there")
+    items: int = Field(description="items that can be found now")
+
+
 class ProfileAnswer(BaseModel):
     """Who a shopper is."""
 

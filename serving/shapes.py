@@ -5,12 +5,14 @@ Bounds here are the widest there are; a service may be set to narrower ones, see
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ..profiling.schema import EVENT_KINDS
+from ..profiling.schema import EVENT_KINDS, columns_of, conform
 from ..retrieval.filters import Filters
 from .service import Ask
 from .store import StoredEvent
@@ -47,6 +49,11 @@ Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Number = Annotated[Real, Field(ge=-1e9, le=1e9)]
 Weights = Annotated[dict[Name, Annotated[Real, Field(ge=-1e6, le=1e6)]], Field(max_length=50)]
+
+
+Scalar = Annotated[str, Field(max_length=1000)] | bool | int | Annotated[float, Field(allow_inf_nan=False)]
+MOST_ITEMS = 500
+"""Items of one request; each new text takes the encoder some milliseconds, and a request has a deadline."""
 
 
 class _Request(BaseModel):
@@ -225,6 +232,59 @@ class EventsRequest(_Request):
         }
     )
     events: list[EventShape] = Field(min_length=1, max_length=100_000)
+
+
+class ItemShape(_Request):
+    """An item as the shop sells it."""
+
+    item_id: Id
+    title: Annotated[str, Field(min_length=1, max_length=2000)]
+    description: Words | None = None
+    brand: Annotated[str, Field(max_length=500)] | None = None
+    category: Annotated[str, Field(max_length=1000)] | None = Field(
+        default=None, description="path such as Home > Lamps"
+    )
+    price: Real | None = Field(default=None, ge=0, le=1e12)
+    created_at: Time | None = None
+    image_url: Annotated[str, Field(max_length=2000)] | None = None
+    attributes: dict[Annotated[str, Field(max_length=100)], Scalar | list[Scalar]] | None = Field(
+        default=None, max_length=200
+    )
+
+    def row(self) -> dict[str, Any]:
+        """The item as a row of the data contract."""
+        row = self.model_dump(exclude={"attributes", "created_at"})
+        row["created_at"] = None if self.created_at is None else self.created_at.replace(tzinfo=None)
+        row["attributes"] = json.dumps(self.attributes) if self.attributes else None
+        return row
+
+
+class ItemsRequest(_Request):
+    """Items to add or replace, and items to remove, all or nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"items": [{"item_id": "n-1", "title": "Red mug", "category": "Home > Mugs", "price": 4.5}]}]
+        },
+    )
+    items: list[ItemShape] = Field(default=[], max_length=MOST_ITEMS)
+    removed: list[Id] = Field(default=[], max_length=MOST_ITEMS, description="ids of items to remove")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> ItemsRequest:
+        ids = [*(item.item_id for item in self.items), *self.removed]
+        if not ids:
+            raise ValueError("name at least one item to add or to remove")
+        if len(set(ids)) < len(ids):
+            raise ValueError("each item id may be there once")
+        return self
+
+    def table(self) -> pd.DataFrame | None:
+        """The items in the data contract; None where there are none."""
+        if not self.items:
+            return None
+        names = [column.name for column in columns_of("items")]
+        return conform("items", pd.DataFrame([item.row() for item in self.items], columns=names))
 
 
 if set(EVENT_KINDS) != set(EventShape.model_fields["kind"].annotation.__args__):  # type: ignore[union-attr]

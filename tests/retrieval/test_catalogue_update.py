@@ -252,6 +252,10 @@ def test_pairs_know_nothing_of_later_items() -> None:
         (CHANGES, np.zeros((4, 24), np.float32), ("new-a",), ShopError, "'new-a' twice"),
         (pd.DataFrame({"item_id": ["x"]}), np.zeros((1, 24), np.float32), (), ShopError, "title"),
         (pd.DataFrame({"item_id": [""], "title": ["x"]}), np.zeros((1, 24), np.float32), (), ShopError, "not empty"),
+        (CHANGES.assign(price=[1.0, -2.0, 3.0, 4.0]), np.zeros((4, 24), np.float32), (), ShopError, "price of 'new-b'"),
+        (CHANGES.assign(price=np.inf), np.zeros((4, 24), np.float32), (), ShopError, "price of 'i00003'"),
+        (CHANGES.assign(attributes="[1]"), np.zeros((4, 24), np.float32), (), ShopError, "JSON object"),
+        (CHANGES.assign(attributes="{"), np.zeros((4, 24), np.float32), (), ShopError, "JSON object"),
     ],
 )
 def test_what_makes_no_sense_is_refused(engine: Engine, items, vectors, removed, error, said: str) -> None:

@@ -1,0 +1,81 @@
+"""``tasteprint items``: the files it reads, what it says, and what an opened workspace then has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tasteprint.commands.items import app
+from tasteprint.profiling.errors import ShopError, WorkspaceError
+from tasteprint.workspace import open_workspace
+
+LAMP = {"item_id": "n-1", "title": "zebra quilt", "price": 4.5, "attributes": {"colour": "red"}}
+
+
+@pytest.fixture
+def workspace(tiny_workspace: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+
+
+def run(*arguments: object, said: str | None = None) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=said)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def test_items_come_and_go(workspace: Path) -> None:
+    there = "-w", workspace
+    table = pd.DataFrame([LAMP | {"item_id": f"p-{n}", "attributes": None} for n in range(3)])
+    table.to_parquet(workspace / "new.parquet")
+    table.assign(item_id=["c-0", "c-1", "007"], price=[1, None, 3]).to_csv(workspace / "new.csv", index=False)
+    (workspace / "new.jsonl").write_text(json.dumps(LAMP) + "\n\n", encoding="utf-8")
+    assert run("add", workspace / "new.parquet", *there) == "3 items added or replaced\n"
+    assert json.loads(run("add", workspace / "new.csv", *there, "--json")) == {"upserted": 3, "change": 2}
+    run("add", workspace / "new.jsonl", *there)
+    run("add", "-", *there, said=json.dumps(LAMP | {"title": "yellow kayak"}))
+    gone = str(open_workspace(workspace).items["item_id"].iloc[0])
+    assert run("remove", gone, "p-0", "never", gone, *there) == "2 items removed\n"
+    told = json.loads(run("list", *there, "--json"))
+    assert told == {"upserted": ["p-1", "p-2", "c-0", "c-1", "007", "n-1"], "removed": [gone, "p-0", "never"]}
+    assert "+ n-1  yellow kayak\n" in run("list", *there)
+    opened = open_workspace(workspace)
+    best = opened.engine.search("yellow kayak", now_s=opened.last_s + 1, k=1, weights={"meaning": 1}).items[0]
+    assert best.item_id == "n-1"
+    assert "007" in opened.engine.titles
+    assert run("reset", *there) == "5 changes dropped; build again to have the shop's own catalogue\n"
+    assert run("list", *there).endswith("0 items added or replaced, 0 removed\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("bad.jsonl", "{", "cannot be read"),
+        ("list.jsonl", "[1]", "one JSON object a line"),
+        ("titles.jsonl", '{"item_id": "a"}', "title"),
+        ("twice.csv", "item_id,title\na,b\na,c\n", "twice"),
+        ("none.parquet", None, "cannot be read"),
+        ("price.csv", "item_id,title,price\na,b,-3\n", "price of 'a'"),
+        ("empty.jsonl", "", ""),
+    ],
+)
+def test_files_that_make_no_sense(workspace: Path, name: str, content: str | None, said: str) -> None:
+    if content is not None:
+        (workspace / name).write_text(content, encoding="utf-8")
+    if not said:
+        assert run("add", workspace / name, "-w", workspace) == "0 items added or replaced\n"
+        return
+    with pytest.raises(ShopError, match=said):
+        run("add", workspace / name, "-w", workspace)
+    assert not (workspace / "changes").exists()
+
+
+@pytest.mark.parametrize("command", ["list", "reset"])
+def test_a_folder_that_is_no_workspace(tmp_path: Path, command: str) -> None:
+    with pytest.raises(WorkspaceError, match="no workspace at"):
+        run(command, "-w", tmp_path)
