@@ -81,7 +81,9 @@ def _put(known: Bags, given: Bags, number: NDArray[np.int32], placed: Placed) ->
     count = placed.put(np.diff(known.start), np.diff(given.start))
     start = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
     value = np.empty(int(start[-1]), dtype=np.int32)
-    kept = np.setdiff1d(np.arange(placed.n_before), placed.rows)
+    came = np.zeros(placed.n_items, dtype=bool)
+    came[placed.rows] = True
+    kept = np.flatnonzero(~came)
     for rows, bags, values in ((kept, known, known.value), (placed.rows, given, number[given.value])):
         sources = rows if bags is known else np.arange(len(rows))
         length = count[rows]
@@ -94,7 +96,7 @@ def _codes(
     codes: NDArray[np.int32], names: NDArray[np.object_], given: Sequence[object], placed: Placed
 ) -> NDArray[np.int32]:
     """Numbers of names by item; a name that was never seen gets the next one, none is -1."""
-    code_of = {name: code for name, code in zip(names.tolist(), codes.tolist(), strict=True) if code >= 0}
+    code_of = dict(zip(names.tolist(), codes.tolist(), strict=True))
     next_code = int(codes.max(initial=-1)) + 1
     found = []
     for name in given:
