@@ -273,4 +273,5 @@ def test_a_catalogue_of_an_earlier_version_says_so(engine: Engine) -> None:
 def test_every_field_of_an_engine_was_thought_of() -> None:
     """Whoever adds a field to the engine: does it have a row an item? Then `apply_items` must make room in it."""
     sized = {"recommender", "index", "texts", "text_of", "items_of", "first_of", "moments", "facts", "titles", "log"}
-    assert {field.name for field in fields(Engine)} - sized == {"attributes", "user_row", "blas", "intent_model"}
+    unsized = {"attributes", "user_row", "blas", "intent_model", "rules"}
+    assert {field.name for field in fields(Engine)} <= sized | unsized
