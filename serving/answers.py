@@ -25,6 +25,7 @@ class ItemShape(BaseModel):
     sentence: str | None = Field(default=None, description="the reasons in words")
     reasons: list[ReasonShape] | None = Field(default=None, description="their amounts add up to the score")
     propensity: float = Field(default=1.0, description="probability that it was shown at this rank")
+    rules: list[str] | None = Field(default=None, description="what the shop's rules did to it, in words")
 
 
 class IntentShape(BaseModel):
@@ -49,6 +50,7 @@ class ListAnswer(BaseModel):
     intent: IntentShape | None
     shortage: str = Field(description="why there are fewer items than wanted; empty where there are not")
     exact: bool
+    said: list[str] = Field(default=[], description="what was made of the query's words and the rules, in words")
 
 
 class ExplainAnswer(BaseModel):

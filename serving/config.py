@@ -31,6 +31,7 @@ class ServeConfig(BaseModel):
     poll_s: float = Field(default=2.0, gt=0, description="seconds between looks for a newly published version")
     flush_s: float = Field(default=0.5, gt=0, description="seconds after which what was shown is written")
     waiting_shown: int = Field(default=10_000, ge=1, description="answers that may wait to be written; more are lost")
+    keep_shown_days: float = Field(default=90.0, gt=0, description="days that what was shown is kept")
     histories: int = Field(default=10_000, ge=1, description="shoppers whose history is kept in memory")
     clock: Clock = Field(
         default="auto",

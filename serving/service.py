@@ -9,12 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..profiling.context import Context
 from ..profiling.errors import UnknownIdError
+from ..profiling.interest_set import DAY_S
 from ..profiling.profile import iso_time
 from ..profiling.profile_build import build_profile
 from ..retrieval.filters import Filters
@@ -70,16 +72,30 @@ class Service:
         store: what shoppers did
         config: limits and clock
         clock: seconds since 1970 UTC
+        spool: folder where what was shown waits for the store; None = in memory
     """
 
     def __init__(
-        self, current: Current, store: ProfileStore, config: ServeConfig, *, clock: Callable[[], float]
+        self,
+        current: Current,
+        store: ProfileStore,
+        config: ServeConfig,
+        *,
+        clock: Callable[[], float],
+        spool: Path | None = None,
     ) -> None:
         self.current, self.store, self.config = current, store, config
         self._clock = clock
         self.histories = LiveHistories(store, size=config.histories)
         self.appending: Gather[Sequence[StoredEvent], Appended] = Gather(store.append_all, most=_TOGETHER, size=len)
-        self.shown = ShownLog(store, size=config.waiting_shown, every_s=config.flush_s)
+        self.shown = ShownLog(
+            store,
+            size=config.waiting_shown,
+            every_s=config.flush_s,
+            keep_s=config.keep_shown_days * DAY_S,
+            clock=clock,
+            folder=spool,
+        )
 
     def answer(self, ask: Ask) -> dict[str, Any]:
         """Answer a question, and have what it shows written down.
@@ -93,8 +109,8 @@ class Service:
         found = answer.to_json()
         if not ask.explain:
             for item in found["items"]:
-                item.pop("reasons")
-                item.pop("sentence")
+                for reason in ("reasons", "sentence", "rules"):
+                    item.pop(reason, None)
         answer_id = uuid.uuid4().hex
         asked: dict[str, Any] = {"k": ask.k, "version": served.version, "scene": ask.scene, "device": ask.device}
         if ask.user is not None:
@@ -121,7 +137,7 @@ class Service:
             alone = Filters(exclude_bought=False, exclude=others)
             _, only, _ = self._ask(served, replace(open_to_all, k=1, filters=alone))
             found = only.items[0]
-        said = {name: value for name, value in found.to_json().items() if name not in ("rank", "propensity")}
+        said = {name: value for name, value in found.to_json().items() if name not in ("rank", "propensity", "rules")}
         intent = None if answer.intent is None else answer.intent.to_json()
         among = {"rank": rank, "looked_at": len(answer.items)}
         return {"version": served.version, "at": iso_time(at_s), **among, **said, "intent": intent}

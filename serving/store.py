@@ -191,8 +191,12 @@ class ProfileStore(Protocol):
         """Ids of the shoppers with events, in any order."""
         ...
 
-    def log_shown(self, shown: Sequence[Shown]) -> None:
-        """Keep what was shown; an answer of the same request id is kept once."""
+    def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
+        """Keep what was shown, once by request id, with when it was written down; None = when it was shown."""
+        ...
+
+    def drop_shown(self, before_us: int) -> int:
+        """Remove what was written down before a time; how many answers."""
         ...
 
     def shown(self, user_id: str) -> list[Shown]:

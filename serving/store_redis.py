@@ -32,6 +32,7 @@ from .store import (
 
 _PREFIX = "tasteprint:"
 _NOBODY = ""
+_LOGGED = f"{_PREFIX}shown-at"
 _APPEND = """
 local added = 0
 for n = 2, #ARGV, 2 do added = added + redis.call('HSETNX', KEYS[1], ARGV[n], ARGV[n + 1]) end
@@ -57,6 +58,7 @@ return removed
 """
 _FORGET = """
 local found = {redis.call('HLEN', KEYS[1]), redis.call('HLEN', KEYS[3])}
+for _, request in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('ZREM', KEYS[6], request .. ' ' .. ARGV[1]) end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 redis.call('SREM', KEYS[4], ARGV[1])
 redis.call('HSET', KEYS[5], ARGV[2], ARGV[3])
@@ -130,14 +132,32 @@ class RedisStore:
         with _told("read"):
             yield from {user.decode() for user in self._redis.sscan_iter(f"{_PREFIX}users", count=1000)}
 
-    def log_shown(self, shown: Sequence[Shown]) -> None:
+    def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown."""
         with _told("write"), self._redis.pipeline(transaction=False) as pipe:
             for s in shown:
                 row = json.dumps([s.at_us, dict(s.asked), s.items])
+                pipe.zadd(
+                    _LOGGED, {f"{s.request_id} {s.user_id or _NOBODY}": s.at_us if at_us is None else at_us}, nx=True
+                )
                 pipe.hsetnx(_shown(s.user_id or _NOBODY), s.request_id, row)
-            added = sum(pipe.execute())
+            added = sum(pipe.execute()[1::2])
             self._redis.incrby(f"{_PREFIX}shown-count", added)
+
+    def drop_shown(self, before_us: int) -> int:
+        """Remove what was written down before a time."""
+        dropped = 0
+        with _told("write"):
+            while old := self._redis.zrange(_LOGGED, "-inf", f"({before_us}", byscore=True, offset=0, num=1000):
+                with self._redis.pipeline(transaction=True) as pipe:
+                    for member in old:
+                        request, _, user = member.decode().partition(" ")
+                        pipe.hdel(_shown(user), request)
+                    pipe.zrem(_LOGGED, *old)
+                    gone = sum(pipe.execute()[:-1])
+                self._redis.decrby(f"{_PREFIX}shown-count", gone)
+                dropped += gone
+        return dropped
 
     def shown(self, user_id: str) -> list[Shown]:
         """What a shopper was shown, oldest first."""
@@ -152,7 +172,7 @@ class RedisStore:
     def forget(self, user_id: str, *, at_us: int) -> Forgotten:
         """Remove everything of a shopper, and have the server rewrite its log without it."""
         mark = forgotten_mark(user_id, self._salt)
-        keys = [_events(user_id), _state(user_id), _shown(user_id), f"{_PREFIX}users", f"{_PREFIX}forgotten"]
+        keys = [_events(user_id), _state(user_id), _shown(user_id), f"{_PREFIX}users", f"{_PREFIX}forgotten", _LOGGED]
         with _told("write"):
             events, impressions = self._forget(keys=keys, args=[user_id, mark, at_us])
             self._redis.decrby(f"{_PREFIX}shown-count", impressions)

@@ -30,7 +30,8 @@ from .store import (
     forgotten_mark,
 )
 
-_FORMAT = 1
+_FORMAT = 2
+_AT_ONCE = 2000  # answers removed in one transaction, so that no event waits long
 _BUSY_S = 10.0
 _TYPES = {"at_us": "INTEGER", "seq": "INTEGER", "position": "INTEGER"} | dict.fromkeys(
     ("rating", "quantity", "price", "dwell_s"), "REAL"
@@ -40,7 +41,8 @@ _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS events ({_COLUMNS}, PRIMARY KEY (user_id, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS users (user_id TEXT PRIMARY KEY, version INTEGER, newest_us INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS shown (
-    user_id TEXT, request_id TEXT, at_us INTEGER, asked TEXT, items TEXT, PRIMARY KEY (user_id, request_id)
+    user_id TEXT, request_id TEXT, at_us INTEGER, asked TEXT, items TEXT, logged_us INTEGER,
+    PRIMARY KEY (user_id, request_id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (mark TEXT PRIMARY KEY, at_us INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -54,6 +56,12 @@ _BLANK = ", ".join(
 )
 _EVENTS = "SELECT * FROM events WHERE user_id = ? AND kind <> ?"
 _REMOVE = f"UPDATE events SET {_BLANK} WHERE user_id = ? AND key = ? AND kind <> {_REMOVED!r}"
+_SHOWN = """
+SELECT user_id, request_id, at_us, asked, items FROM shown WHERE user_id = ? ORDER BY at_us, request_id
+"""
+_DROP = """
+DELETE FROM shown WHERE (user_id, request_id) IN (SELECT user_id, request_id FROM shown WHERE logged_us < ? LIMIT ?)
+"""
 _TOUCH = """
 INSERT INTO users VALUES (?1, ?2, ?3)
 ON CONFLICT (user_id) DO UPDATE SET version = ?2, newest_us = max(newest_us, ?3)
@@ -84,6 +92,8 @@ class SqliteStore:
                     writer.execute(statement)
                 for name, value in (("format", _FORMAT), ("clock", 0), ("salt", os.urandom(16))):
                     writer.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+            with self._transaction() as writer:
+                _upgrade(writer)
             about = dict(self._writer.execute("SELECT name, value FROM about"))
         if about["format"] != _FORMAT:
             raise StoreError(
@@ -137,20 +147,36 @@ class SqliteStore:
             found = self._reader().execute("SELECT user_id FROM users ORDER BY user_id").fetchall()
         return (user for (user,) in found)
 
-    def log_shown(self, shown: Sequence[Shown]) -> None:
+    def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown."""
-        rows = [(s.user_id or "", s.request_id, s.at_us, json.dumps(s.asked), json.dumps(s.items)) for s in shown]
+        rows = [
+            (
+                s.user_id or "",
+                s.request_id,
+                s.at_us,
+                json.dumps(s.asked),
+                json.dumps(s.items),
+                s.at_us if at_us is None else at_us,
+            )
+            for s in shown
+        ]
         with self._transaction() as writer:
-            writer.executemany("INSERT OR IGNORE INTO shown VALUES (?, ?, ?, ?, ?)", rows)
+            writer.executemany("INSERT OR IGNORE INTO shown VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def drop_shown(self, before_us: int) -> int:
+        """Remove what was written down before a time."""
+        dropped = 0
+        while True:
+            with self._transaction() as writer:
+                gone = writer.execute(_DROP, (before_us, _AT_ONCE)).rowcount
+            dropped += gone
+            if gone < _AT_ONCE:
+                return dropped
 
     def shown(self, user_id: str) -> list[Shown]:
         """What a shopper was shown, oldest first."""
         with _told("read"):
-            rows = (
-                self._reader()
-                .execute("SELECT * FROM shown WHERE user_id = ? ORDER BY at_us, request_id", (user_id,))
-                .fetchall()
-            )
+            rows = self._reader().execute(_SHOWN, (user_id,)).fetchall()
         return [
             Shown(request, user, at_us, json.loads(asked), tuple((i, r, p) for i, r, p in json.loads(items)))
             for user, request, at_us, asked, items in rows
@@ -256,6 +282,17 @@ class SqliteStore:
                 return True
             time.sleep(0.01)
         return False
+
+
+def _upgrade(writer: sqlite3.Connection) -> None:
+    """Make a store of format 1 one of format 2, which knows when answers were written down."""
+    (found,) = writer.execute("SELECT value FROM about WHERE name = 'format'").fetchone()
+    if found == 1:
+        writer.execute("ALTER TABLE shown ADD COLUMN logged_us INTEGER")
+        writer.execute("UPDATE shown SET logged_us = at_us")
+        writer.execute("UPDATE about SET value = 2 WHERE name = 'format'")
+    if found <= _FORMAT:
+        writer.execute("CREATE INDEX IF NOT EXISTS shown_logged ON shown (logged_us)")
 
 
 @contextmanager

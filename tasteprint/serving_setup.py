@@ -44,6 +44,9 @@ _LOG = logging.getLogger("tasteprint.serving")
 STORE = "store.sqlite"
 """Name of a workspace's own store, used where no other is named."""
 
+SHOWN = "shown"
+"""Folder of a workspace where what was shown waits for the store."""
+
 
 def store_address(workspace: Path, store: str | None) -> str:
     """The named store, or the workspace's own."""
@@ -144,7 +147,7 @@ def make_app(
         ) from error
     live_items = LiveItems(changes_folder(workspace))
     current = Current(lambda: served_from(workspace, config), lambda: published(workspace), follow=live_items.follow)
-    service = Service(current, store, config, clock=time.time)
+    service = Service(current, store, config, clock=time.time, spool=workspace / SHOWN)
     return create_app(service, config, keys=keys, rates=rates, live_items=live_items, version=__version__)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,38 @@ def test_removed_events_stay_away(opener: Opener) -> None:
     assert store.events("ann") == [said[0], said[2]]
     assert store.events("bob") == [event("bob", 1)]
     assert opener().events("ann") == [said[0], said[2]]
+
+
+def test_what_was_shown_is_kept_for_a_time(opener: Opener) -> None:
+    store = opener()
+    store.log_shown([shown(f"r{n}", "ann") for n in range(5)], at_us=1_000)
+    store.log_shown([shown("late", "ann"), shown("later", None), shown("r1", "ann")], at_us=2_000)
+    store.log_shown([shown("ben's", "a b")], at_us=1_500)
+    assert store.drop_shown(1_000) == 0
+    assert store.drop_shown(1_001) == 5
+    assert [s.request_id for s in store.shown("ann")] == ["late"]
+    assert store.count().impressions == 3
+    store.forget("a b", at_us=0)
+    assert store.drop_shown(2_000) == 0  # forgotten answers are in nobody's list
+    assert store.drop_shown(10**18) == 2
+    assert store.count().impressions == 0
+    assert store.shown("ann") == []
+
+
+def test_a_store_of_the_first_format_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = open_store(str(path))
+    store.log_shown([shown("r1", "ann")], at_us=5)
+    store.close()
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript("DROP INDEX shown_logged; ALTER TABLE shown DROP COLUMN logged_us;")
+        old.execute("UPDATE about SET value = 1 WHERE name = 'format'")
+        old.commit()
+    store = open_store(str(path))
+    assert store.shown("ann") == [shown("r1", "ann")]
+    assert store.drop_shown(shown("r1", "ann").at_us) == 0
+    assert store.drop_shown(shown("r1", "ann").at_us + 1) == 1
+    store.close()
 
 
 def test_batches_of_several_callers_at_once(opener: Opener) -> None:
