@@ -20,4 +20,5 @@ class IndexConfig(BaseModel):
     refine: int | None = Field(None, ge=0, description="candidates rescored exactly, per row wanted; none: by kind")
     threads: int | None = Field(None, ge=1, description="threads of a search; none: one a core")
     seed: int = Field(0, ge=0, description="of k-means")
-    address: str = Field("", description="milvus: URI of a cluster; empty: a file of its own beside the process")
+    address: str = Field("", description="milvus: URI of a cluster, or a file of milvus-lite")
+    collection: str = Field("tasteprint", pattern=r"^[A-Za-z_]\w*$", description="milvus: name of the collection")

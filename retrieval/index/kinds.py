@@ -21,6 +21,7 @@ from .ivf import IvfScanner, build_ivf, code_bytes, list_count
 from .types import ItemIndex, check_matrix
 
 Matrix = NDArray[np.float32]
+_Sizing = Callable[[int, int, IndexConfig], "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class IndexKind:
     Attributes:
         about: what it is, in one line
         exact: compares every row, so that ``slack`` is a bound
-        where: ``cpu``, ``gpu`` or ``server``
+        where: ``cpu``, ``torch`` (which brings its own memory, and is not saved), ``gpu`` or ``server``
         build: from a checked matrix
         sizes: bytes for so many rows of so many dimensions
     """
@@ -106,7 +107,9 @@ def approximate(kind: str, scanner: Scanner, matrix: Matrix, config: IndexConfig
     return ApproximateIndex(kind, scanner, vectors, efforts, refine, few, threads, search_pool(threads))
 
 
-_REFINE: Mapping[str, int] = {"ivf-pq": 10, "ivf-rabitq": 10, "hnsw": 2}
+_REFINE: Mapping[str, int] = {
+    "ivf-pq": 10, "ivf-rabitq": 10, "hnsw": 2, "gpu-flat": 1, "gpu-ivf": 1, "gpu-cagra": 2, "milvus": 1,
+}  # fmt: skip
 _FEW_ROWS = 2_000
 _ID = 8 + 4  # bytes: a row's number in its group, and its group
 
@@ -124,7 +127,7 @@ def _hnsw(matrix: Matrix, config: IndexConfig) -> ItemIndex:
     return approximate("hnsw", HnswScanner(build_hnsw(matrix, config)), matrix, config, effort=96)
 
 
-def _flat_sizes(width: int) -> Callable[[int, int, IndexConfig], Sizes]:
+def _flat_sizes(width: int) -> _Sizing:
     """Codes, and while building a shard's rows as FAISS wants them."""
 
     def sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
@@ -149,6 +152,39 @@ def _hnsw_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     return Sizes(held, int(1.2 * held) + 4 * dim * (1 << 17))
 
 
+def _torch(matrix: Matrix, config: IndexConfig) -> ItemIndex:
+    from .torch_exact import build_torch
+
+    return build_torch(matrix, kind=config.kind, device="cuda" if config.kind == "gpu-exact" else "cpu")
+
+
+def _gpu(matrix: Matrix, config: IndexConfig) -> ItemIndex:
+    from .gpu import gpu_scanner
+
+    return approximate(config.kind, gpu_scanner(matrix, config), matrix, config, effort=64)
+
+
+def _milvus(matrix: Matrix, config: IndexConfig) -> ItemIndex:
+    from .milvus import fill_milvus
+
+    return approximate(config.kind, fill_milvus(matrix, config), matrix, config, effort=64)
+
+
+def _gpu_sizes(width: int, per_row: Callable[[IndexConfig], int] = lambda config: 0) -> _Sizing:
+    """All of it on the GPU; building streams through a little memory here."""
+
+    def sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
+        held = n * (width * dim + per_row(config))
+        return Sizes(held, held + 4 * dim * (1 << 18), held)
+
+    return sizes
+
+
+def _server_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
+    """Nothing here but a batch on its way."""
+    return Sizes(0, 64 << 20)
+
+
 INDEXES: Mapping[str, IndexKind] = {
     "flat": IndexKind("all rows, full precision", True, "cpu", _flat, _flat_sizes(4)),
     "flat-fp16": IndexKind("all rows, half precision", True, "cpu", _flat, _flat_sizes(2)),
@@ -164,6 +200,18 @@ INDEXES: Mapping[str, IndexKind] = {
         _ivf_sizes,
     ),
     "hnsw": IndexKind("a graph of near rows over 8-bit codes, then exact", False, "cpu", _hnsw, _hnsw_sizes),
+    "torch-exact": IndexKind("all rows in one matrix product of torch, fp32", True, "torch", _torch, _flat_sizes(4)),
+    "gpu-exact": IndexKind("all rows in one matrix product of torch, fp16", True, "gpu", _torch, _gpu_sizes(2)),
+    "gpu-flat": IndexKind("FAISS on a GPU: all rows, half precision, then exact", False, "gpu", _gpu, _gpu_sizes(2)),
+    "gpu-ivf": IndexKind(
+        "FAISS on a GPU: groups by k-means, half precision, then exact", False, "gpu", _gpu,
+        _gpu_sizes(2, lambda config: 8),
+    ),
+    "gpu-cagra": IndexKind(
+        "FAISS on a GPU: the CAGRA graph of cuVS, then exact", False, "gpu", _gpu,
+        _gpu_sizes(4, lambda config: 8 * config.links),
+    ),
+    "milvus": IndexKind("a Milvus cluster, or a milvus-lite file, then exact", False, "server", _milvus, _server_sizes),
 }  # fmt: skip
 """Kind of index -> what it is and how it is made."""
 

@@ -114,7 +114,7 @@ class Plan:
 
 
 def plan_index(wishes: Wishes, *, config: IndexConfig | None = None) -> Plan:
-    """Choose a kind: the exact one that is quick enough, else the approximate one that answers soonest.
+    """Choose a kind: the quickest exact one that fits, else the approximate one that fits and is built in least memory.
 
     Args:
         wishes: rows, dimensions and limits
@@ -131,13 +131,17 @@ def plan_index(wishes: Wishes, *, config: IndexConfig | None = None) -> Plan:
         lacks = "; ".join(f"{name}: {', '.join(choice.against)}" for name, choice in choices.items())
         raise ConfigError(f"no kind of index fits: {lacks}. Allow more memory or time, or ask for less recall")
     exact = [name for name in fit if INDEXES[name].exact]
-    kind = min(exact or fit, key=lambda name: choices[name].query_ms)
+    kind = (
+        min(exact, key=lambda name: choices[name].query_ms)
+        if exact
+        else min(fit, key=lambda name: (choices[name].sizes.build_peak, choices[name].query_ms))
+    )
     chosen = choices[kind]
     why = (
         f"{INDEXES[kind].about}: compares every row within {chosen.query_ms:.2f} ms, so nothing is missed"
         if exact
-        else f"{INDEXES[kind].about}: no exact kind fits ({_first(choices)}); of the others it should answer soonest, "
-        f"in about {chosen.query_ms:.2f} ms"
+        else f"{INDEXES[kind].about}: no exact kind fits ({_first(choices)}); of those quick enough it takes "
+        f"least memory to build, and should answer in about {chosen.query_ms:.2f} ms"
     )
     return Plan(wishes, choices, kind, why)
 

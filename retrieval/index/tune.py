@@ -91,13 +91,14 @@ def tune_index(
     if isinstance(index, ApproximateIndex):
         index = _refined(index, queries, truth, target, k)
         found = {name: _least_effort(index, some[::2], truth[name][::2], target, k) for name, some in queries.items()}
-        efforts, mixes = found, {}
+        efforts = found
+        mixes: dict[int, int] = {}
         for name, some in queries.items():
             for mix in np.unique(block_mix(some, index.efforts.widths)).tolist():
                 mixes[mix] = max(mixes.get(mix, 1), found[name])
         index = index.tuned(efforts=Efforts(index.efforts.widths, mixes, max(found.values())))
         if clock is not None:
-            index = replace(index, exact_rows=_fewest(index, next(reversed(queries.values())), k, clock))
+            index = replace(index, exact_rows=_fewest(index, list(queries.values())[-1], k, clock))
     recall = {name: recall_at(index.search_batch(some[1::2], k), truth[name][1::2]) for name, some in queries.items()}
     counts = {name: len(some[1::2]) for name, some in queries.items()}
     refine, few = (index.refine, index.exact_rows) if isinstance(index, ApproximateIndex) else (0, 0)
