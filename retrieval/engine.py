@@ -23,16 +23,18 @@ from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
 from ..profiling.log import EventLog, Requests
-from .diversity import mmr
 from .filters import Filters, ItemFacts, allowed_items, item_facts
 from .index import ItemIndex, build_index
+from .one_shopper import no_history, one_user, request_context
+from .page import make_page
 from .ranking import Answer
 from .recommender import Recommender
+from .rules import NO_RULES, RulesConfig, excluded
 from .second_stage import TAKEN
+from .understanding import understand
 from .view import TEXT_BLOCKS, View
 
 _READ = 1024  # queries whose reading is remembered: shoppers ask the same few things again and again
-_POOL = 100  # candidates that diversity chooses from
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Engine:
         blas: holds numpy's threads to one during a request, whose products are too small for more: threads that wait
             for the next product spin on the cores the encoder needs
         intent_model: reads queries; None = every query is taken as wholly specific
+        rules: what the shop wants shown, and how
     """
 
     recommender: Recommender
@@ -71,6 +74,7 @@ class Engine:
     user_row: Mapping[str, int]
     blas: ThreadpoolController
     intent_model: IntentModel | None = None
+    rules: RulesConfig = NO_RULES
 
     def search(
         self,
@@ -86,6 +90,7 @@ class Engine:
         diversity: float = 0.0,
         specificity: float | None = None,
         explain: bool = True,
+        rules: RulesConfig | None = None,
     ) -> Answer:
         """Items for a query, personal where a user is given; arguments as in `answer`."""
         return self.answer(
@@ -100,6 +105,7 @@ class Engine:
             diversity=diversity,
             specificity=specificity,
             explain=explain,
+            rules=rules,
         )
 
     def recommend(
@@ -116,6 +122,7 @@ class Engine:
         diversity: float = 0.0,
         specificity: float | None = None,
         explain: bool = True,
+        rules: RulesConfig | None = None,
     ) -> Answer:
         """Items for a shopper, with or without a query; arguments as in `answer`."""
         return self.answer(
@@ -130,6 +137,7 @@ class Engine:
             diversity=diversity,
             specificity=specificity,
             explain=explain,
+            rules=rules,
         )
 
     def answer(
@@ -147,6 +155,7 @@ class Engine:
         diversity: float = 0.0,
         specificity: float | None = None,
         explain: bool = True,
+        rules: RulesConfig | None = None,
     ) -> Answer:
         """Answer one request.
 
@@ -164,6 +173,7 @@ class Engine:
             diversity: 0 = by score alone, up to 1
             specificity: overrides what the intent model reads, in [0, 1]
             explain: whether to work out reasons
+            rules: instead of the engine's own
 
         Raises:
             UnknownIdError: no such user, and no history given.
@@ -171,24 +181,29 @@ class Engine:
         """
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
-        at = _context(context, now_s)
+        at = request_context(context, now_s)
         for name, value in (("diversity", diversity), ("specificity", specificity)):
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ConfigError(f"{name} must lie in [0, 1], got {value}")
         with self.blas.limit(limits=1, user_api="blas"):
             requests = self._requests(user, history, query, at, attributes)
-            view = View.make(self, requests, weights, self._intent(query, requests), specificity)
+            intent, vector = self._intent(query, requests)
+            asked = understand(None if weights else intent, self.facts, filters, currency=self.currency)
+            view = View.make(self, requests, weights, (intent, vector), specificity, boosts=asked.boosts)
             bought = self._left_out(filters, requests)
-            allowed = allowed_items(filters, self.facts, bought)
-            width = k if not diversity else max(k, _POOL)
-            anew = view.reordered(width, allowed)
-            rows, exact = view.best(width, allowed) if anew is None else (anew.rows[:width], True)
-            if diversity:
-                meaning = self.recommender.space.items["meaning"][rows]
-                scores = view.fused(rows) if anew is None else anew.scores[:width]
-                rows = rows[mmr(scores, meaning, k, diversity=diversity)]
-            items = view.recommendations(rows, explain=explain, anew=anew)
-            return Answer(items, view.intent, self._shortage(len(rows), k, filters, allowed, len(bought)), exact)
+            allowed, ruling = allowed_items(asked.filters, self.facts, bought), self.rules if rules is None else rules
+            never = excluded(ruling, self.facts, query or "")
+            if never is not None:
+                allowed = ~never if allowed is None else allowed & ~never
+            page = make_page(view, k, allowed, diversity=diversity, rules=ruling, query=query or "")
+            said = (*view.read_as(), *asked.said, *page.said)
+            short = self._shortage(len(page.rows), k, asked.filters, allowed, len(bought))
+            return Answer(page.recommendations(explain=explain), intent, short, page.exact, said)
+
+    @property
+    def currency(self) -> str | None:
+        """The shop's money, three letters, where the intent model was told."""
+        return None if self.intent_model is None else self.intent_model.facets.config.currency
 
     def history_of(self, user: str) -> EventLog:
         """The stored events of one shopper, as a log of one user.
@@ -305,40 +320,7 @@ def make_engine(
     )
 
 
-def one_user(log: EventLog, row: int) -> EventLog:
-    """The events of one user, as a log of that user alone."""
-    part = slice(int(log.user_start[row]), int(log.user_start[row + 1]))
-    return EventLog(
-        user_ids=log.user_ids[row : row + 1],
-        item_ids=log.item_ids,
-        user_start=np.array([0, part.stop - part.start], dtype=np.int64),
-        item=log.item[part],
-        at_s=log.at_s[part],
-        kind=log.kind[part],
-        weight=log.weight[part],
-        quantity=log.quantity[part],
-        price=log.price[part],
-    )
-
-
-def no_history(log: EventLog) -> EventLog:
-    """A log of nobody over the same catalogue."""
-    empty = log.select(np.zeros(len(log), dtype=bool))
-    return EventLog(**{**vars(empty), "user_ids": np.array(["nobody"], dtype=object), "user_start": np.array([0, 0])})
-
-
 def _covariance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariance of the columns over all rows, (d, d); also where there are no columns."""
     off = rows - rows.mean(axis=0)
     return off.T @ off / max(len(rows), 1)
-
-
-def _context(context: Context | None, now_s: float | None) -> Context:
-    """Circumstances of a request, of which at least the time must be known."""
-    if (context is None) == (now_s is None):
-        both = "neither" if context is None else "both"
-        raise ConfigError(f"now_s or context must say when the request is made, got {both}")
-    at_s = context.at_s if context is not None else now_s
-    if at_s is None or not np.isfinite(at_s):
-        raise ConfigError(f"now_s must be a time in seconds since 1970 UTC, got {at_s}")
-    return context or Context(at_s)

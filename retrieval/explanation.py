@@ -78,6 +78,7 @@ def reason(
 _WORDS: Mapping[str, str] = {
     "meaning": 'means what "{query}" asks for',
     "bm25": 'has the words of "{query}"',
+    "intent": 'is of the brand, kind or price that "{query}" names',
     "taste_long": "is like {event} and other things you like",
     "taste_short": "is like {event} you chose lately",
     "taste_learned": "is what choices like yours lead to",

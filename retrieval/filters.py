@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..profiling.categories import prefixes
 from ..profiling.errors import ConfigError, UnknownIdError
 
 
@@ -79,6 +81,20 @@ class ItemFacts:
     sold: NDArray[np.bool_] | None = None
     with_value: Mapping[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
 
+    @cached_property
+    def brand_rows(self) -> Mapping[str, NDArray[np.int64]]:
+        """Lower-case brand -> rows of its items, ascending."""
+        return rows_by(self.brand)
+
+    @cached_property
+    def category_rows(self) -> Mapping[str, NDArray[np.int64]]:
+        """Category path, whole or a beginning of one -> rows of the items in and below it, ascending."""
+        below: dict[str, list[NDArray[np.int64]]] = {}
+        for path, rows in rows_by(self.category).items():
+            for prefix in prefixes(path):
+                below.setdefault(prefix, []).append(rows)
+        return {prefix: np.sort(np.concatenate(rows)) for prefix, rows in below.items()}
+
     def row(self, item_id: str) -> int:
         """Row of an item that is sold.
 
@@ -114,6 +130,19 @@ def item_facts(items: pd.DataFrame) -> ItemFacts:
     )
 
 
+def rows_by(values: NDArray[np.object_]) -> dict[str, NDArray[np.int64]]:
+    """Distinct value -> rows that have it, ascending; "" left out.
+
+    >>> {value: rows.tolist() for value, rows in rows_by(np.array(["b", "", "a", "b"], dtype=object)).items()}
+    {'a': [2], 'b': [0, 3]}
+    """
+    codes, names = pd.factorize(values, sort=True)
+    order = np.argsort(codes, kind="stable")
+    start = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    found = {str(name): order[start[code] : start[code + 1]] for code, name in enumerate(names)}
+    return {name: rows for name, rows in found.items() if name}
+
+
 def attribute_rows(attributes: Sequence[str]) -> dict[tuple[str, str], NDArray[np.int64]]:
     """(attribute, value), both lower-case -> rows that have it, ascending; lists give all their values.
 
@@ -141,7 +170,10 @@ def merged_values(
         given: of the items that come, by their place among them
         rows: row of each of those, (n,)
     """
-    left = {pair: having[~np.isin(having, rows)] for pair, having in old.items()}
+    most = 1 + max([int(rows.max(initial=0)), *(int(having[-1]) for having in old.values() if len(having))])
+    came = np.zeros(most, dtype=bool)
+    came[rows] = True
+    left = {pair: having[~came[having]] if came[having].any() else having for pair, having in old.items()}
     added = {pair: np.sort(np.concatenate([left.get(pair, rows[:0]), rows[place]])) for pair, place in given.items()}
     return {pair: having for pair, having in {**left, **added}.items() if len(having)}
 
@@ -160,23 +192,28 @@ def allowed_items(filters: Filters | None, facts: ItemFacts, bought: NDArray[np.
     filters = filters or Filters()
     mask = np.ones(len(facts.price), dtype=bool) if facts.sold is None else facts.sold.copy()
     if filters.category is not None:
-        path, below = filters.category, filters.category + " > "
-        mask &= np.fromiter((c == path or c.startswith(below) for c in facts.category), dtype=bool, count=len(mask))
+        mask &= _held(facts.category_rows, filters.category, len(mask))
     if filters.brand is not None:
-        mask &= facts.brand == filters.brand.lower()
+        mask &= _held(facts.brand_rows, filters.brand.lower(), len(mask))
     if filters.price_min is not None:
         mask &= facts.price >= filters.price_min
     if filters.price_max is not None:
         mask &= facts.price <= filters.price_max
     for name, value in filters.attributes.items():
-        having = np.zeros(len(mask), dtype=bool)
-        having[facts.with_value.get((_said(name), _said(value)), np.zeros(0, dtype=np.int64))] = True
-        mask &= having
+        mask &= _held(facts.with_value, (_said(name), _said(value)), len(mask))
     if filters.in_stock:
         mask &= facts.in_stock
     mask[bought] = False
     mask[[facts.any_row(item_id) for item_id in filters.exclude]] = False
     return None if mask.all() else mask
+
+
+def _held(rows: Mapping[Any, NDArray[np.int64]], key: Any, n: int) -> NDArray[np.bool_]:
+    """Mask of the rows that have a key, (n,)."""
+    mask = np.zeros(n, dtype=bool)
+    if key in rows:
+        mask[rows[key]] = True
+    return mask
 
 
 def _said(value: Any) -> str:

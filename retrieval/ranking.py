@@ -120,6 +120,7 @@ class Recommendation:
         reasons: every part that adds to the score, largest first; the amounts sum to the score
         sentence: the reasons in words
         propensity: probability that this item was shown at this rank; 1 where nothing is drawn at random
+        rules: what the shop's rules did to it, in words
     """
 
     item_id: str
@@ -129,6 +130,7 @@ class Recommendation:
     reasons: tuple[Reason, ...]
     sentence: str
     propensity: float = 1.0
+    rules: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A readable object of plain values."""
@@ -147,6 +149,7 @@ class Recommendation:
                 for reason in self.reasons
             ],
             "propensity": self.propensity,
+            "rules": list(self.rules),
         }
 
 
@@ -159,12 +162,14 @@ class Answer:
         intent: what the query was read as, None without a query or an intent model
         shortage: why there are fewer items than asked for, empty where there are not
         exact: whether the order is proven equal to scoring the whole catalogue
+        said: what was made of the query's words and of the shop's rules, in words
     """
 
     items: tuple[Recommendation, ...]
     intent: Intent | None
     shortage: str
     exact: bool
+    said: tuple[str, ...] = ()
 
     def ranking(self) -> Ranking:
         """The items as aligned ids and scores; only for answers that were not diversified."""
@@ -179,4 +184,5 @@ class Answer:
             "intent": None if self.intent is None else self.intent.to_json(),
             "shortage": self.shortage,
             "exact": self.exact,
+            "said": list(self.said),
         }

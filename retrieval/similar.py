@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..profiling.errors import ConfigError
 from .filters import Filters, allowed_items
 from .ranking import Reason, Recommendation
-from .view import TEXT_BLOCKS
+from .weighing import TEXT_BLOCKS
 
 if TYPE_CHECKING:
     from .engine import Engine

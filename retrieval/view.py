@@ -14,25 +14,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.blocks import BLOCKS, PART_BLOCK
-from ..profiling.errors import ConfigError
+from ..profiling.blocks import PART_BLOCK
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
 from .alike import AlikeModel
 from .explanation import Events, by_item, reason, sentence, source_events, taste_events
-from .fusion import FAR, inverse_scale, reciprocal_rank
+from .fusion import inverse_scale, reciprocal_rank
+from .lexical import LexicalModel
 from .neighbours import NeighboursModel
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
 from .repeats import OwnMostBoughtModel
 from .second_stage import SecondStage
+from .understanding import PART
+from .weighing import TEXT_BLOCKS, block_scale, by_part, explicit_weights, fused_vector
 
 if TYPE_CHECKING:
     from .engine import Engine
-
-TEXT_BLOCKS: tuple[str, ...] = ("meaning", "taste")
-"""Blocks made of item text alone: searched by FAISS, once for all items of one text. The others are few dimensions."""
 
 _FIRST = 400  # candidates taken from either list at first
 
@@ -71,8 +70,19 @@ class View:
         weights: Mapping[str, float] | None,
         read: tuple[Intent | None, NDArray[np.float32] | None],
         specificity: float | None,
+        *,
+        boosts: NDArray[np.float32] | None = None,
     ) -> View:
-        """Weigh and score the parts of one request; ``read`` is what the query means and its vector."""
+        """Weigh and score the parts of one request.
+
+        Args:
+            engine: of the shop
+            requests: the one request
+            weights: instead of the chosen ones
+            read: what the query means, and its vector
+            specificity: instead of the intent's
+            boosts: what the query's brand, category and price add to each item, (n_items,)
+        """
         recommender, (intent, query) = engine.recommender, read
         vague = 1.0 if intent is None else intent.specificity
         specific = vague if specificity is None else specificity
@@ -96,7 +106,7 @@ class View:
             return _ranked(engine, requests, vectors, sources, chosen, intent)
         factor, asked = {}, bool(requests.texts)
         for name, vector in vectors.items():
-            factor[name] = chosen[name] * (_block_scale(engine, name, vector, asked) if weights is None else 1.0)
+            factor[name] = chosen[name] * (block_scale(engine, name, vector, asked) if weights is None else 1.0)
         others = np.zeros(engine.log.n_items, dtype=np.float32)
         for name, vector in vectors.items():
             if PART_BLOCK[name] not in TEXT_BLOCKS:
@@ -105,7 +115,10 @@ class View:
             scale = float(inverse_scale(name, scores[None], asked=asked)[0]) if weights is None else 1.0
             factor[name] = chosen[name] * scale
             others += scores * np.float32(factor[name])
-        fused = _fused_vector(engine, vectors, factor)
+        if boosts is not None:
+            sources, chosen, factor = {**sources, PART: boosts}, {**chosen, PART: 1.0}, {**factor, PART: 1.0}
+            others += boosts
+        fused = fused_vector(engine, vectors, factor)
         known = asked or bool(requests.stop[0] > requests.start[0])
         stage = recommender.stage_for(asked=asked) if weights is None and known else None
         return View(engine, requests, vectors, sources, factor, {}, intent, fused, others, chosen, stage)
@@ -139,15 +152,32 @@ class View:
         everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
 
-    def reordered(self, k: int, allowed: NDArray[np.bool_] | None) -> Reordered | None:
-        """The best allowed items, at least ``k`` where there are so many, ordered by the second stage; None without."""
+    def read_as(self) -> tuple[str, ...]:
+        """What unknown words of the query were read as, in words."""
+        source = self.engine.recommender.sources.get("bm25")
+        if not isinstance(source, LexicalModel) or "bm25" not in self.sources:
+            return ()
+        return tuple(
+            f"No item says {word!r}; read as {other!r}." for word, other in source.slips(self.requests.texts[0])
+        )
+
+    def reordered(
+        self, k: int, allowed: NDArray[np.bool_] | None, *, also: NDArray[np.int64] | None = None
+    ) -> Reordered | None:
+        """The best allowed items, at least ``k`` where there are so many, ordered by the second stage; None without.
+
+        Those ``also`` named (n,) are among them.
+        """
         if self.stage is None:
             return None
         rows, _ = self.best(max(k, self.stage.depth), allowed)
+        rows = rows if also is None else np.concatenate([rows, np.setdiff1d(also, rows)])
         parts = {name: self._scaled(name, rows) for name in PARTS if name in self.vectors or name in self.sources}
         asked = bool(self.requests.texts)
         beside = [name for name in parts if asked and name not in SEARCH_PARTS]
         personal = {name: parts[name].astype(np.float64) * self.weights[name] for name in beside}
+        if PART in self.sources:
+            personal[PART] = self.sources[PART][rows].astype(np.float64)
         vectors = self.engine.recommender.text_rows
         return reorder(
             self.stage, self.requests, rows, parts=parts, fused=self.fused(rows), personal=personal, vectors=vectors
@@ -195,7 +225,7 @@ class View:
         self, anew: Reordered, amounts: Mapping[str, NDArray[np.float64]], events: Mapping[str, Events]
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
         """What the second stage's reasons add; a part's past events share its amount as they share its own score."""
-        told, shared = _by_part(anew.amounts(), amounts), {}
+        told, shared = by_part(anew.amounts(), amounts), {}
         for name, amount in told.items():
             if name not in events:
                 continue
@@ -212,7 +242,7 @@ class View:
         """What each part adds to each row's score, and each past event inside the parts that are sums over events."""
         amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
-        for name in (part for part in PARTS if part in self.vectors or part in self.sources):
+        for name in (part for part in (*PARTS, PART) if part in self.vectors or part in self.sources):
             raw, found = self._raw(name, rows)
             factor = self._row_factor(name, sum(raw.values(), np.zeros(len(rows))), rows)
             for told, part in raw.items():
@@ -234,8 +264,10 @@ class View:
                 return {name: raw}, None
             half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
             return {name: raw}, taste_events(self.requests, space, rows, half_life_s=half_life_s)
-        source = self.engine.recommender.sources[name]
         raw = self.sources[name][rows].astype(np.float64)
+        if name == PART:
+            return {name: raw}, None
+        source = self.engine.recommender.sources[name]
         if isinstance(source, AlikeModel):
             plain = source.popular.item_score[rows].astype(np.float64)
             return {name: plain, "alike": raw - plain}, None
@@ -251,24 +283,6 @@ class View:
             return np.full(len(rows), self.factor[name])
         share = self.shares[name][rows].astype(np.float64)
         return np.divide(share, raw, out=np.zeros(len(rows)), where=share > 0)
-
-
-def _by_part(
-    told: dict[str, NDArray[np.float64]], amounts: Mapping[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
-    """What a high place in the first stage's sum adds is told as the parts that lifted it there, by their shares of it.
-
-    A place that counts against an item stays ``together``: no part is to blame for what others lack.
-    """
-    together = told.get("together")
-    if together is None:
-        return told
-    lifted = {name: np.maximum(amount, 0.0) for name, amount in amounts.items()}
-    total = np.sum(list(lifted.values()), axis=0) if lifted else np.zeros(len(together))
-    given = np.where((together > 0) & (total > 0), together, 0.0)
-    share = np.divide(given, total, out=np.zeros_like(given), where=total > 0)
-    parts = {name: told.get(name, 0.0) + amount * share for name, amount in lifted.items()}
-    return told | parts | {"together": together - given}
 
 
 def _ranked(
@@ -289,44 +303,3 @@ def _ranked(
         others += share
     nothing = np.zeros(engine.texts.shape[1], dtype=np.float32)
     return View(engine, requests, vectors, sources, {}, shares, intent, nothing, others, weights)
-
-
-def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]) -> dict[str, float]:
-    """A caller's weights by part; a block's weight goes to all of its parts.
-
-    Raises:
-        ConfigError: an unknown name, a source this shop does not have, or a weight that is not finite.
-    """
-    chosen: dict[str, float] = {}
-    for name, weight in weights.items():
-        parts = [part for part, block in PART_BLOCK.items() if name in (part, block)]
-        if not parts and name not in sources:
-            known = ", ".join(dict.fromkeys((*BLOCKS, *PART_BLOCK, *sources)))
-            raise ConfigError(f"weights: {name!r} is not a part of this engine; use one of {known}")
-        if not np.isfinite(weight):
-            raise ConfigError(f"weights: {name} must be finite, got {weight}")
-        chosen |= dict.fromkeys(parts or [name], float(weight))
-    return {name: weight for name, weight in chosen.items() if weight}
-
-
-def _block_scale(engine: Engine, part: str, vector: NDArray[np.float32], asked: bool) -> float:
-    """`fusion.inverse_scale` of a block part, from the block's covariance instead of all its scores."""
-    if part == "meaning":
-        return 1.0
-    wide = vector.astype(np.float64)
-    variance = float(wide @ engine.moments[PART_BLOCK[part]] @ wide)
-    return variance**-0.5 / (FAR if asked else 1.0) if variance > 1e-24 else 0.0
-
-
-def _fused_vector(
-    engine: Engine, vectors: Mapping[str, NDArray[np.float32]], factor: Mapping[str, float]
-) -> NDArray[np.float32]:
-    """The text-block parts, weighted, blocks side by side, (dim,)."""
-    sides = []
-    for block in TEXT_BLOCKS:
-        side = np.zeros(engine.recommender.space.dims[block], dtype=np.float32)
-        for name, vector in vectors.items():
-            if PART_BLOCK[name] == block:
-                side += vector * np.float32(factor[name])
-        sides.append(side)
-    return np.concatenate(sides)

@@ -8,8 +8,9 @@ Source: Robertson, Zaragoza and Taylor, "Simple BM25 extension to multiple weigh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Annotated
 
@@ -29,6 +30,8 @@ Float = NDArray[np.float32]
 
 FIELDS: Mapping[str, float] = {"title": 1.0, "brand": 0.5, "category": 0.5, "attributes": 0.3, "description": 0.3}
 """Item columns that are searched, and what a word in each counts against one in the title."""
+
+_READ = 1024  # texts whose reading is remembered
 
 
 class LexicalConfig(BaseModel):
@@ -97,6 +100,23 @@ class LexicalModel:
 
     def read(self, text: str) -> tuple[AskedTerm, ...]:
         """What is searched for when ``text`` is asked: its words, and what unknown ones may stand for."""
+        return self._remembered(text)
+
+    def slips(self, text: str) -> tuple[tuple[str, str], ...]:
+        """Words of ``text`` that no item has, each with the likeliest that it was read as."""
+        read: dict[str, str] = {}
+        for asked in self.read(text):
+            if asked.said and " " not in asked.said:
+                apart = asked.said in read and asked.weight == 1.0  # words run together have two parts
+                read[asked.said] = f"{read[asked.said]} {asked.term}" if apart else read.get(asked.said, asked.term)
+        return tuple(read.items())
+
+    @cached_property
+    def _remembered(self) -> Callable[[str], tuple[AskedTerm, ...]]:
+        """`_read` with the latest texts remembered: shoppers ask the same few things again and again."""
+        return lru_cache(maxsize=_READ)(self._read)
+
+    def _read(self, text: str) -> tuple[AskedTerm, ...]:
         config, said = self.config, plain_words(text)
         found: list[AskedTerm] = []
         for word in said:

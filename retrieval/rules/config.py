@@ -131,6 +131,9 @@ class RulesConfig(BaseModel):
         return tuple(sorted(mine, key=lambda rule: kinds.index(rule.rule)))
 
 
+NO_RULES = RulesConfig()
+
+
 def read_rules(path: str | Path) -> RulesConfig:
     """The rules in a TOML file.
 

@@ -19,7 +19,7 @@ from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, Recommender, fit_r
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.second_stage import TAKEN, SecondStage, above_the_rest, aligned, feature_groups, pool_of
 from tasteprint.retrieval.state import recommender_from_state, recommender_state
-from tasteprint.retrieval.view import _by_part
+from tasteprint.retrieval.weighing import by_part
 
 ENCODER = HashEncoder(dim=24, seed=0)
 DEPTH = 25
@@ -130,7 +130,7 @@ def test_reasons_sum_to_the_score(engine, query, specificity) -> None:
 def test_a_high_place_in_the_sum_is_told_as_the_parts_that_lifted_it() -> None:
     told = {"together": np.array([6.0, -2.0, 1.0]), "own": np.array([1.0, 1.0, 1.0])}
     amounts = {"own": np.array([1.0, 1.0, -3.0]), "meaning": np.array([2.0, 1.0, 0.0]), "context": np.full(3, -0.5)}
-    found = _by_part(told, amounts)
+    found = by_part(told, amounts)
     assert {name: amount.tolist() for name, amount in found.items()} == {
         "own": [3.0, 1.0, 1.0],  # 1 + 6 x 1/3
         "meaning": [4.0, 0.0, 0.0],

@@ -1,0 +1,81 @@
+"""Weights of one request's parts: what a caller gave, scales without all scores, and shares of a second stage's sum.
+
+Arithmetic that `view` is made of; which weights a shop has is `recommender`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiling.blocks import BLOCKS, PART_BLOCK
+from ..profiling.errors import ConfigError
+from .fusion import FAR
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+TEXT_BLOCKS: tuple[str, ...] = ("meaning", "taste")
+"""Blocks made of item text alone: searched by FAISS, once for all items of one text. The others are few dimensions."""
+
+
+def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]) -> dict[str, float]:
+    """A caller's weights by part; a block's weight goes to all of its parts.
+
+    Raises:
+        ConfigError: an unknown name, a source this shop does not have, or a weight that is not finite.
+    """
+    chosen: dict[str, float] = {}
+    for name, weight in weights.items():
+        parts = [part for part, block in PART_BLOCK.items() if name in (part, block)]
+        if not parts and name not in sources:
+            known = ", ".join(dict.fromkeys((*BLOCKS, *PART_BLOCK, *sources)))
+            raise ConfigError(f"weights: {name!r} is not a part of this engine; use one of {known}")
+        if not np.isfinite(weight):
+            raise ConfigError(f"weights: {name} must be finite, got {weight}")
+        chosen |= dict.fromkeys(parts or [name], float(weight))
+    return {name: weight for name, weight in chosen.items() if weight}
+
+
+def block_scale(engine: Engine, part: str, vector: NDArray[np.float32], asked: bool) -> float:
+    """`fusion.inverse_scale` of a block part, from the block's covariance instead of all its scores."""
+    if part == "meaning":
+        return 1.0
+    wide = vector.astype(np.float64)
+    variance = float(wide @ engine.moments[PART_BLOCK[part]] @ wide)
+    return variance**-0.5 / (FAR if asked else 1.0) if variance > 1e-24 else 0.0
+
+
+def fused_vector(
+    engine: Engine, vectors: Mapping[str, NDArray[np.float32]], factor: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """The text-block parts, weighted, blocks side by side, (dim,)."""
+    sides = []
+    for block in TEXT_BLOCKS:
+        side = np.zeros(engine.recommender.space.dims[block], dtype=np.float32)
+        for name, vector in vectors.items():
+            if PART_BLOCK[name] == block:
+                side += vector * np.float32(factor[name])
+        sides.append(side)
+    return np.concatenate(sides)
+
+
+def by_part(
+    told: dict[str, NDArray[np.float64]], amounts: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """What a high place in the first stage's sum adds is told as the parts that lifted it there, by their shares of it.
+
+    A place that counts against an item stays ``together``: no part is to blame for what others lack.
+    """
+    together = told.get("together")
+    if together is None:
+        return told
+    lifted = {name: np.maximum(amount, 0.0) for name, amount in amounts.items()}
+    total = np.sum(list(lifted.values()), axis=0) if lifted else np.zeros(len(together))
+    given = np.where((together > 0) & (total > 0), together, 0.0)
+    share = np.divide(given, total, out=np.zeros_like(given), where=total > 0)
+    parts = {name: told.get(name, 0.0) + amount * share for name, amount in lifted.items()}
+    return told | parts | {"together": together - given}
