@@ -1,7 +1,8 @@
 """What a live index keeps on disk: its base, and changes as records of its journal.
 
-A base is an artefact of the vectors in the order of their rows, and the ids of the rows. Owning the folder, and when
-what is written, is `live_index`'s work.
+A base is an artefact of the vectors in the order of their rows, the ids of the rows, and the built index in a folder
+of its own inside; an index that keeps its vectors itself keeps them there alone, and one that cannot be saved is built
+again on opening. Owning the folder, and when what is written, is `live_index`'s work.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from ...profiling.artefact import Artefact, write_artefact
 from ...profiling.errors import ArtefactError
 from ...profiling.files import map_tensors, write_tensor
 from ...profiling.stamp import EncoderStamp
+from .approximate import ApproximateIndex
+from .kinds import INDEXES
 from .live import LiveView, check_vectors, live_view
+from .store import open_index, save_index
 from .types import ItemIndex
 
 Builder = Callable[[NDArray[np.float32]], ItemIndex]
@@ -29,7 +33,7 @@ Builder = Callable[[NDArray[np.float32]], ItemIndex]
 KIND = "live-index"
 
 _FORMAT = 1
-_VECTORS = "vectors.safetensors"
+_VECTORS, _INDEX = "vectors.safetensors", "index"
 _BLOCK = 16_384
 
 
@@ -144,7 +148,12 @@ def publish_base(
         digest = write_tensor(into / _VECTORS, "vectors", (len(ids), dim), blocks)
         vectors = map_tensors(into / _VECTORS)[0]["vectors"]
         index = build(vectors)
-        return {_VECTORS: digest}
+        if INDEXES[index.kind].where == "cpu":
+            save_index(index, into / _INDEX, stamp=stamp)
+        if not isinstance(index, ApproximateIndex):
+            return {_VECTORS: digest}
+        (into / _VECTORS).unlink()  # saved with the index; what is mapped stays readable
+        return {}
 
     meta = {"format": _FORMAT, "dim": dim, "applied": applied}
     table = pd.DataFrame({"item_id": pd.Series(list(ids), dtype="str")})
@@ -161,7 +170,11 @@ def open_base(held: Artefact, build: Builder) -> Snapshot:
     if held.meta.get("format") != _FORMAT:
         raise ArtefactError(f"live index {held.folder} was made by another version; make it again")
     dim, ids = int(held.meta["dim"]), held.tables["ids"]["item_id"].to_numpy(object)
-    vectors = np.empty((0, dim), dtype=np.float32)
-    if len(ids):
-        vectors = map_tensors(held.folder / _VECTORS)[0]["vectors"]
-    return Snapshot(live_view(build(vectors) if len(ids) else None, dim=dim), ids, [], vectors)
+    if not len(ids):
+        return Snapshot(live_view(None, dim=dim), ids, [], np.empty((0, dim), dtype=np.float32))
+    saved = (held.folder / _INDEX).is_dir()
+    index = open_index(held.folder / _INDEX, verify=False) if saved else None  # its files were checked with the others
+    if isinstance(index, ApproximateIndex):
+        return Snapshot(live_view(index), ids, [], index.vectors)
+    vectors = map_tensors(held.folder / _VECTORS)[0]["vectors"]
+    return Snapshot(live_view(index or build(vectors)), ids, [], vectors)

@@ -226,7 +226,35 @@ def test_it_belongs_to_one_and_to_one_encoder(tmp_path: Path) -> None:
         create_live_index(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("name", ["vectors.safetensors", "ids.parquet", "manifest.json", "journal"])
+@pytest.mark.parametrize("kind", ["flat", "flat-fp16", "ivf-flat"])
+def test_a_built_index_is_opened_and_not_built_again(kind: str, tmp_path: Path) -> None:
+    def build(matrix: np.ndarray):
+        return build_index(matrix, kind=kind)
+
+    def never(matrix: np.ndarray):
+        raise AssertionError("built again")
+
+    rng = np.random.default_rng(5)
+    matrix = rng.standard_normal((3000, DIM)).astype(np.float32)
+    index = create_live_index(tmp_path / "index", ids=ids(3000), vectors=matrix, build=build, config=CALM)
+    index.apply(ids=["new"], vectors=matrix[:1] * 3, removed=["i0"])
+    index.compact()
+    before = index.search_batch(matrix[:5], 6)
+    index.close()
+    again = LiveIndex(tmp_path / "index", build=never, config=CALM)
+    for one, other in zip(before, again.search_batch(matrix[:5], 6), strict=True):
+        assert one.ids == other.ids
+        np.testing.assert_array_equal(one.scores, other.scores)
+    now = again.snapshot()
+    rows = np.array([0, 2998, 2999])
+    assert now.ids(rows) == ("i1", "i2999", "new")
+    np.testing.assert_array_equal(now.vectors(rows), np.vstack([matrix[[1, 2999]], matrix[:1] * 3]))
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["vectors.safetensors", "index/v-*/part-0.faiss", "ids.parquet", "manifest.json", "journal"]
+)
 @pytest.mark.parametrize("how", ["flipped", "truncated"])
 def test_damaged_files_are_refused(name: str, how: str, tmp_path: Path) -> None:
     index = create_live_index(tmp_path / "index", ids=ids(50), vectors=vectors(50), build=exact, config=CALM)
