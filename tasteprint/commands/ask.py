@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
@@ -12,7 +13,8 @@ from .options import AtOption, JsonOption, WorkspaceOption, moment
 
 if TYPE_CHECKING:
     from ..retrieval.filters import Filters
-    from ..retrieval.ranking import Answer
+    from ..retrieval.ranking import Answer, Recommendation
+    from ..retrieval.rules import RulesConfig
 
 KOption = Annotated[int, typer.Option("--k", "-k", min=1, help="Items wanted.")]
 CategoryOption = Annotated[str | None, typer.Option("--category", help="Only this category path or what is below it.")]
@@ -31,6 +33,7 @@ AttributeOption = Annotated[
     typer.Option("--attribute", help="NAME=VALUE known of the shopper instead of what is stored. Repeatable."),
 ]
 DiversityOption = Annotated[float, typer.Option("--diversity", min=0, max=1, help="0 = by score alone.")]
+RulesOption = Annotated[Path | None, typer.Option("--rules", help="TOML file of rules: pin, bury, cap and so on.")]
 
 
 def search(
@@ -44,6 +47,7 @@ def search(
     price_max: HighOption = None,
     weight: WeightOption = None,
     diversity: DiversityOption = 0.0,
+    rules: RulesOption = None,
     at: AtOption = None,
     scene: SceneOption = None,
     device: DeviceOption = None,
@@ -60,8 +64,10 @@ def search(
       tasteprint search "snacks" -w work/grocery --user 1228 --k 5 --price-max 3
 
       tasteprint search "snacks" -w work/grocery --weight meaning=1 --json
+
+      tasteprint search "snacks" -w work/grocery --rules rules.toml
     """
-    options = _options(k, (category, brand, price_min, price_max), weight, diversity, attribute)
+    options = _options(k, (category, brand, price_min, price_max), weight, diversity, attribute, rules)
     _ask(workspace, user, query, (at, scene, device, place), options, as_json)
 
 
@@ -76,6 +82,7 @@ def recommend(
     price_max: HighOption = None,
     weight: WeightOption = None,
     diversity: DiversityOption = 0.0,
+    rules: RulesOption = None,
     at: AtOption = None,
     scene: SceneOption = None,
     device: DeviceOption = None,
@@ -93,7 +100,7 @@ def recommend(
 
       tasteprint recommend newcomer -w work/grocery --attribute age=25-34 --place 367
     """
-    options = _options(k, (category, brand, price_min, price_max), weight, diversity, attribute)
+    options = _options(k, (category, brand, price_min, price_max), weight, diversity, attribute, rules)
     _ask(workspace, user, query, (at, scene, device, place), options, as_json)
 
 
@@ -105,6 +112,7 @@ class _Options(TypedDict):
     weights: Mapping[str, float] | None
     diversity: float
     attributes: Mapping[str, str] | None
+    rules: RulesConfig | None
 
 
 def _options(
@@ -113,13 +121,15 @@ def _options(
     weight: list[str] | None,
     diversity: float,
     attribute: list[str] | None,
+    rules: Path | None,
 ) -> _Options:
     from ..profiling.errors import ConfigError
     from ..retrieval.filters import Filters
+    from ..retrieval.rules import read_rules
 
     category, brand, low, high = wanted
     weights: dict[str, float] = {}
-    for name, number in _pairs("--weight must be PART=NUMBER such as meaning=1", weight):
+    for name, number in pairs("--weight must be PART=NUMBER such as meaning=1", weight):
         try:
             weights[name] = float(number)
         except ValueError as error:
@@ -129,11 +139,12 @@ def _options(
         "filters": Filters(category=category, brand=brand, price_min=low, price_max=high),
         "weights": weights or None,
         "diversity": diversity,
-        "attributes": dict(_pairs("--attribute must be NAME=VALUE such as age=25-34", attribute)) or None,
+        "attributes": dict(pairs("--attribute must be NAME=VALUE such as age=25-34", attribute)) or None,
+        "rules": None if rules is None else read_rules(rules),
     }
 
 
-def _pairs(rule: str, given: list[str] | None) -> list[tuple[str, str]]:
+def pairs(rule: str, given: list[str] | None) -> list[tuple[str, str]]:
     """NAME=VALUE strings taken apart."""
     from ..profiling.errors import ConfigError
 
@@ -170,17 +181,27 @@ def _ask(
 def show(answer: Answer) -> None:
     """An answer as a table on stdout."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
     if answer.intent is not None:
         console.print(Text(answer.intent.explain(), style="italic"))
+    for said in answer.said:
+        console.print(Text(said, style="dim"))
+    show_items(answer.items)
+    if answer.shortage:
+        console.print(Text(answer.shortage, style="yellow"))
+
+
+def show_items(items: Sequence[Recommendation]) -> None:
+    """Items as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for title, style in (("", "dim"), ("item", "bold"), ("score", "cyan"), ("why", "")):
         table.add_column(title, style=style, overflow="fold")
-    for item in answer.items:
+    for item in items:
         table.add_row(str(item.rank), Text(f"{item.title}\n{item.item_id}"), f"{item.score:.2f}", Text(item.sentence))
-    console.print(table)
-    if answer.shortage:
-        console.print(Text(answer.shortage, style="yellow"))
+    Console().print(table)
