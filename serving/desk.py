@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .config import ServeConfig
+from .items import n_sold
 from .keys import ApiKey, Scope, caller
 from .metrics import Metrics, memory_bytes
 from .problems import Problem, documented
@@ -102,7 +103,7 @@ class Desk:
         service, counts = self.service, self.metrics
         served = service.current.get()
         counts.workers.set(1)
-        counts.items.set(len(served.catalogue.item_ids))
+        counts.items.set(n_sold(served))
         counts.swaps.set(service.current.swaps)
         counts.failures.set(service.current.failures)
         counts.histories.set(len(service.histories))

@@ -25,6 +25,7 @@ from .config import ServeConfig
 from .current import Current, Served
 from .gather import Gather
 from .histories import LiveHistories, events_table
+from .items import n_sold
 from .shown_log import ShownLog
 from .store import Appended, ProfileStore, Shown, StoredEvent, UserState, content_key
 
@@ -240,7 +241,7 @@ class Service:
         """
         self.store.ping()
         served = self.current.get()
-        n_items = len(served.catalogue.item_ids)
+        n_items = n_sold(served)
         return {"ready": True, "version": served.version, "items": n_items, "encoder": str(served.encoder.stamp)}
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...retrieval.engine import Engine
+from ..items import n_sold
 from ..service import Service
 from .asking import facts_of
 from .groups import usable_groups
@@ -37,7 +38,7 @@ def health(service: Service, kept: Kept) -> dict[str, Any]:
         "failures": service.current.failures,
         "catalogue": {
             "shop": about.get("shop"),
-            "items": len(served.catalogue.item_ids),
+            "items": n_sold(served),
             "texts": len(engine.texts),
             "shoppers": engine.log.n_users,
             "events": len(engine.log),
@@ -82,7 +83,7 @@ def start(service: Service) -> dict[str, Any]:
         "version": served.version,
         "shop": served.about.get("shop"),
         "currency": served.about.get("currency"),
-        "items": len(served.catalogue.item_ids),
+        "items": n_sold(served),
         "asks_words": engine.recommender.encoder is not None,
         "groups": list(usable_groups(engine, newcomer=False)),
         "attributes": attribute_options(engine.attributes),

@@ -75,6 +75,7 @@ def test_a_change_is_shown_when_it_is_acknowledged(client: TestClient, workspace
     assert client.delete("/v1/items/n-1").json()["removed"] == 0
     assert client.post("/v1/similar", json={"item_id": "n-1"}).status_code == 404
     assert client.post("/v1/explain", json={"item_id": "n-1", "query": "kayak"}).status_code == 404
+    assert client.get("/readyz").json()["items"] == len(ITEMS) - 1
     assert len(changes_after(workspace)) == 5
 
 
