@@ -147,6 +147,8 @@ class ApproximateIndex:
         if may <= max(k, 0 if allowed is None else self.exact_rows):
             return self._exactly(queries, k, allowed)
         efforts = self.efforts.of(queries)
+        if not len(queries):
+            return best_of(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32), k)
         if (efforts == efforts[0]).all():
             found = self._candidates(queries, k, int(efforts[0]), allowed)
         else:
@@ -155,8 +157,10 @@ class ApproximateIndex:
             back = np.argsort(np.concatenate(parts))
             whole = _stacked(pieces)
             found = Found(whole.rows[back], whole.scores[back], whole.count[back])
+        if found.count.min() >= min(k, may):
+            return found
         short = np.flatnonzero(found.count < min(k, may))
-        return found if not len(short) else _with(found, short, self._exactly(queries[short], k, allowed))
+        return _with(found, short, self._exactly(queries[short], k, allowed))
 
     def _candidates(self, queries: NDArray[np.float32], k: int, effort: int, allowed: Mask | None) -> Found:
         """The best of what the scanner finds."""
