@@ -17,7 +17,7 @@ from ...profiling.log import EventLog
 from ...profiling.profile import iso_time, tidy_number
 from ...profiling.tags import TagModel
 from ...retrieval.engine import Engine
-from ...retrieval.ranking import Recommendation
+from ...retrieval.ranking import Answer, Recommendation
 from ..current import Served
 from ..service import Service
 from ..store import UserState
@@ -71,15 +71,21 @@ def compare(service: Service, kept: Kept, asked: Comparing) -> dict[str, Any]:
     attributes = {} if state.forgotten and asked.attributes is None else asked.attributes
     depth = max(DEPTH, asked.k)
     plain = served.engine.answer(query=asked.query, context=context, attributes={}, k=depth, explain=False)
-    mine = {
-        "user": asked.user,
-        "history": history,
-        "attributes": attributes,
-        "diversity": asked.diversity,
-        "specificity": asked.specificity,
-    }
-    deep = engine.answer(query=asked.query, context=context, k=depth, explain=False, **mine)
-    told = engine.answer(query=asked.query, context=context, k=asked.k, **mine)
+
+    def mine(k: int, *, explain: bool) -> Answer:
+        return engine.answer(
+            user=asked.user,
+            query=asked.query,
+            context=context,
+            history=history,
+            attributes=attributes,
+            k=k,
+            diversity=asked.diversity,
+            specificity=asked.specificity,
+            explain=explain,
+        )
+
+    deep, told = mine(depth, explain=False), mine(asked.k, explain=True)
     rank_of = {item.item_id: item.rank for item in plain.items}
     mine_of = {item.item_id: item.rank for item in deep.items}
     weighed = served.engine.recommender.stage_for(asked=bool(asked.query)) is not None
@@ -96,6 +102,7 @@ def compare(service: Service, kept: Kept, asked: Comparing) -> dict[str, Any]:
         "learned": {n: tidy_number(w) for n, w in learned_weights(served.engine, newcomer=newcomer).items()},
         "ranker": weighed and not asked.weights and not newcomer,
         "shortage": told.shortage,
+        "said": list(told.said),
         "plain": [_row(served, item, mine_of.get(item.item_id)) for item in plain.items[: asked.k]],
         "personal": [_told_row(served, item, rank_of.get(item.item_id)) for item in told.items],
     }
@@ -155,4 +162,4 @@ def _told_row(served: Served, item: Recommendation, other_rank: int | None) -> d
         }
         for reason in item.reasons
     ]
-    return {**_row(served, item, other_rank), "sentence": item.sentence, "reasons": reasons}
+    return {**_row(served, item, other_rank), "sentence": item.sentence, "rules": list(item.rules), "reasons": reasons}

@@ -28,7 +28,7 @@ class Group:
 
 
 GROUPS: Mapping[str, Group] = {
-    "meaning": Group(("meaning",), ("read_together",)),
+    "meaning": Group(("meaning",), ("read_together", "intent")),
     "words": Group(("bm25",), ("words",)),
     "taste": Group(("taste_long", "taste_short", "taste_learned")),
     "behaviour": Group(("behaviour",), ("affinity", "shopper")),

@@ -185,7 +185,7 @@ def test_weights_move_the_sum_and_nothing_else(opened: Workspace) -> None:
         if item.item_id in once:
             assert _amount(item, "meaning") == pytest.approx(2 * once[item.item_id], rel=1e-4)
     none = reweighed(engine, dict.fromkeys(learned, 0.0) | {"words": 1.0}, newcomer=False).answer(**asked)
-    assert {reason.part for item in none.items for reason in item.reasons} <= {"bm25"}
+    assert {reason.part for item in none.items for reason in item.reasons} <= {"bm25", "intent"}
 
 
 def _amount(item: Any, part: str) -> float:

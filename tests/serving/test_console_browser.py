@@ -1,7 +1,7 @@
 """The console in a real browser: what a member of the search team does with it, by mouse and by keyboard.
 
 Needs a Chromium and playwright; axe-core is looked for in ``node_modules`` of the repository or its parent, or at
-``TASTEPRINT_AXE``. Whatever is absent skips its tests.
+``AXE_CORE``. Whatever is absent skips its tests.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def browser() -> Iterator[Any]:
 def axe() -> str:
     """The source of axe-core."""
     places = [
-        os.environ.get("TASTEPRINT_AXE", ""),
+        os.environ.get("AXE_CORE", ""),
         *(str(p / "node_modules/axe-core/axe.min.js") for p in (ROOT, ROOT.parent)),
     ]
     for place in places:
         if place and Path(place).is_file():
             return Path(place).read_text(encoding="utf-8")
-    pytest.skip("axe-core is not installed; npm install axe-core, or set TASTEPRINT_AXE to its axe.min.js")
+    pytest.skip("axe-core is not installed; npm install axe-core, or set AXE_CORE to its axe.min.js")
 
 
 class Running:

@@ -9,6 +9,11 @@ const EVERY_MS = 5000;
 export function healthView(root) {
   let stopped = false, timer = 0;
   const draw = async () => {
+    const busy = document.hidden || (root.contains(document.activeElement) && document.activeElement !== root);
+    if (busy && root.querySelector(".cards")) { // nobody looks, or somebody reads: nothing is taken away
+      timer = setTimeout(draw, EVERY_MS);
+      return;
+    }
     try {
       const [state, metrics] = await Promise.all([call("/console/health"), call("/metrics").catch(() => "")]);
       if (!stopped) root.replaceChildren(...page(state, traffic(metrics)));
@@ -61,6 +66,7 @@ function qualityCard(quality, weights) {
 
 function trafficCard(routes) {
   return h("section", { class: "card", "aria-labelledby": "traffic-title" }, h("h2", { id: "traffic-title" }, "Requests since the start"),
+    h("p", { class: "quiet" }, "Latencies are upper bounds of the buckets they were counted in."),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "traffic-title" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Path", "Answered", "Refused", "Failed", "Half within", "99% within"].map((head, k) => h("th", { scope: "col", class: k ? "n" : null }, head)))),
       h("tbody", {}, routes.map((one) => h("tr", {}, h("th", { scope: "row" }, one.route), [number(one.good, 0), number(one.refused, 0), number(one.failed, 0), within(one.p50), within(one.p99)].map((cell) => h("td", { class: "n" }, cell))))))));

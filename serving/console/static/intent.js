@@ -4,7 +4,8 @@ import { h, leaf, percent } from "./dom.js";
 
 const STAGES = { look_up: "looking up a known item", browse: "browsing", explore: "exploring", compare: "comparing", get_help: "asking for help" };
 
-export function intentCard(intent) {
+/** `said` is what was made of the words and of the shop's rules. */
+export function intentCard(intent, said = []) {
   const facets = intent.facets || {};
   const chips = [
     ["Stage", STAGES[intent.stage] || intent.stage],
@@ -18,6 +19,7 @@ export function intentCard(intent) {
     h("h2", { id: "intent-title", class: "kicker" }, "Read as"),
     h("p", { class: "reading" }, intent.explanation),
     h("ul", { class: "chips" }, chips.map(([name, value]) => h("li", {}, h("span", { class: "quiet" }, `${name} `), String(value)))),
+    said.length ? h("ul", { class: "told" }, said.map((line) => h("li", {}, line))) : null,
     h("div", { class: "gauges" }, gauge("Specific", intent.specificity), gauge("Sure", intent.confidence)));
 }
 

@@ -47,7 +47,7 @@ function page(found, notice, changed) {
     profile ? summary(found, profile) : h("p", { class: "quiet" }, "Nothing is known of them yet."),
     tagMap(found, changed),
     timelineCard(found.timeline, muted()),
-    h("div", { class: "two" }, made(profile, "long", "Made of, over the long run"), made(profile, "short", "Made of, lately"), cycles(profile), latest(found)),
+    h("div", { class: "two" }, Object.keys(profile?.interests || {}).map((horizon) => made(profile, horizon)), cycles(profile), latest(found)),
     end(found),
   ].filter(Boolean);
 }
@@ -64,14 +64,17 @@ function summary(found, profile) {
 
 const pair = (key, value) => h("div", {}, h("dt", {}, key), h("dd", {}, value));
 
-function made(profile, horizon, title) {
-  const state_ = profile?.interests?.[horizon];
-  const items = state_?.made_of || [];
+const HORIZONS = { long: "Made of, over the long run", short: "Made of, lately", session: "Made of, in this visit", untimed: "Made of, whenever it was" };
+
+function made(profile, horizon) {
+  const title = HORIZONS[horizon] || `Made of, ${horizon}`;
+  const state_ = profile.interests[horizon];
+  const items = state_.made_of || [];
   if (!items.length) return null;
   const top = Math.max(...items.map((item) => item.share), 1e-9);
   return h("section", { class: "card", "aria-labelledby": `made-${horizon}` },
     h("h2", { id: `made-${horizon}` }, title),
-    h("p", { class: "quiet" }, state_.half_life_days === null ? "Whatever its age." : `Half-life ${number(state_.half_life_days, 1)} days.`),
+    h("p", { class: "quiet" }, state_.half_life_days === null ? "Whatever its age." : state_.half_life_days >= 1 ? `Half-life ${count(Math.round(state_.half_life_days), "day")}.` : `Half-life ${count(Math.round(state_.half_life_days * 1440), "minute")}.`),
     h("ul", { class: "made" }, items.map((item) => h("li", {}, h("span", {}, quiet(item.title)), h("span", { class: "n" }, percent(item.share)), h("b", { "aria-hidden": "true", css: { "--w": `${(100 * item.share) / top}%` } })))));
 }
 

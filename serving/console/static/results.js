@@ -48,6 +48,7 @@ function own(item, found, widest, act) {
       h("div", { class: "sub" }, facts(item),
         mayAct ? h("div", { class: "acts" }, ["cart", "purchase"].map((kind) => h("button", { type: "button", class: "tiny", on: { click: () => act(kind, item) } },
           kind === "cart" ? "Add to cart" : "Buy", h("span", { class: "hidden" }, ` ${title}`)))) : null),
+      item.rules.length ? h("p", { class: "ruled" }, item.rules.join(" ")) : null,
       bar(item.reasons, widest),
       h("details", {}, h("summary", { class: "why" }, item.sentence), breakdown(item))));
 }

@@ -34,7 +34,7 @@ export function searchView(root) {
     place.pair.replaceChildren(...lists(found, (kind, item) => act(view, kind, item, refresh)));
     for (const row of place.pair.querySelectorAll("[data-item]")) if (openRows.has(row.dataset.item)) row.querySelector("details").open = true;
     glide(place.pair, before);
-    place.intent.replaceChildren(...(found.intent ? [intentCard(found.intent)] : []));
+    place.intent.replaceChildren(...(found.intent ? [intentCard(found.intent, found.said)] : found.said.map((line) => h("p", { class: "told" }, line))));
     const learned = JSON.stringify([found.learned, state.user]);
     if (!keepKnobs || learned !== view.learned) place.side.replaceChildren(panel(found));
     view.learned = learned;
