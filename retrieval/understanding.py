@@ -66,9 +66,9 @@ def understand(
             boosts[np.concatenate(rows)] += np.float32(BOOSTS["brand"] * brand.probability)
             said.append(f"Items of the brand {brand.brand} come first where all else is equal.")
     for share in intent.categories:
-        rows = facts.category_rows.get(share.path)
-        if rows is not None:
-            boosts[rows] += np.float32(BOOSTS["category"] * share.probability)
+        below = facts.category_rows.get(share.path)
+        if below is not None:
+            boosts[below] += np.float32(BOOSTS["category"] * share.probability)
     price = intent.facets.price
     if price is not None and (price.min is not None or price.max is not None):
         filters = _priced(price, facts, filters, boosts, said, currency)

@@ -86,6 +86,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option("--adapter", help="Adapter folder of a fine-tuning run on that encoder.", show_default=False),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -141,11 +145,11 @@ def evaluate(
     vectors_in = cache or out.absolute().parent / "cache"
     with steps(quiet=as_json) as tell:
         if protocol == "labels":
-            results = _labels(tables, names, stage, encoder, vectors_in, tell)
+            results = _labels(tables, names, stage, (encoder, adapter), vectors_in, tell)
         else:
             options = _options(stage, fit_on, window, keep_seen, only_new, seeds, tune, against)
             changed = [f"minutes={minutes}", *(sets or ())]
-            results = _ranking(tables, protocol, names, options, encoder, vectors_in, tell, sets=changed)
+            results = _ranking(tables, protocol, names, options, (encoder, adapter), vectors_in, tell, sets=changed)
     write_results(results, out)
     write_report(to_json(results), per_request(results), out)
     if as_json:
@@ -190,7 +194,7 @@ def _ranking(
     protocol: str,
     names: Sequence[str] | None,
     options: Options,
-    encoder: str | None,
+    encoder: tuple[str | None, Path | None],
     cache: Path,
     tell: Tell,
     *,
@@ -203,7 +207,7 @@ def _ranking(
     from ..profiling.layers import read_layers
 
     chosen = chosen_methods(names, protocol)
-    opened, vectors = embedded(shop, chosen, encoder, cache, tell)
+    opened, vectors = embedded(shop, chosen, encoder[0], cache, tell, adapter=encoder[1])
     kinds = {name: METHODS[name].config for name in chosen}
     trained = {
         n: read_layers(kind, sets=sets).settings for n, kind in kinds.items() if issubclass(kind, TasteprintConfig)
@@ -222,14 +226,20 @@ def _ranking(
 
 
 def embedded(
-    shop: Shop, methods: Sequence[str], encoder: str | None, cache: Path, tell: Tell
+    shop: Shop,
+    methods: Sequence[str],
+    encoder: str | None,
+    cache: Path,
+    tell: Tell,
+    *,
+    adapter: Path | None = None,
 ) -> tuple[Encoder | None, NDArray[np.float32] | None]:
     """The encoder and the catalogue's vectors, (n_items, d); both None where no named method needs them."""
     from ..evaluation.methods import METHODS
     from ..profiling.embeddings import embed_items
 
     needed = any(METHODS[name].needs & {"vectors", "encoder"} for name in methods if name in METHODS)
-    opened = _opened(encoder) if needed else None
+    opened = _opened(encoder, adapter) if needed else None
     if opened is None:
         return None, None
     tell("embedding the catalogue", 0, 1)
@@ -243,7 +253,7 @@ def _labels(
     shop: Shop,
     names: Sequence[str] | None,
     stage: Literal["valid", "test"],
-    encoder: str | None,
+    encoder: tuple[str | None, Path | None],
     cache: Path,
     tell: Tell,
 ) -> Results:
@@ -251,7 +261,7 @@ def _labels(
     from ..evaluation.label_methods import NEED_VECTORS
     from ..evaluation.labels import evaluate_labels
 
-    opened = _opened(encoder) if not names or NEED_VECTORS & set(names) else None
+    opened = _opened(*encoder) if not names or NEED_VECTORS & set(names) else None
     encode = None if opened is None else _encode_with(opened, cache, tell)
     return evaluate_labels(shop, names, stage=stage, encoder=opened, encode=encode, progress=tell)
 
@@ -263,10 +273,11 @@ def _encode_with(encoder: Encoder, cache: Path, tell: Tell) -> Callable[[Sequenc
     return lambda texts: embed_texts(texts, encoder, cache, kind="query", progress=lambda n, m: tell("embedding", n, m))
 
 
-def _opened(name: str | None) -> Encoder | None:
-    """The encoder of that name, the default one without a name, None for ``none``."""
+def _opened(name: str | None, adapter: Path | None) -> Encoder | None:
+    """The encoder of that name with an adapter, the default one without a name, None for ``none``."""
     from ..profiling.encoder import EncoderConfig, open_encoder
 
     if name == NO_ENCODER:
         return None
-    return open_encoder(EncoderConfig() if name is None else EncoderConfig(name=name))
+    config = EncoderConfig() if name is None else EncoderConfig(name=name)
+    return open_encoder(config if adapter is None else config.model_copy(update={"adapter": str(adapter)}))
