@@ -1,0 +1,27 @@
+"""docs/index.md names every kind as it is, and its code runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tasteprint.retrieval.index import INDEXES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "index.md").read_text(encoding="utf-8")
+PLACES = {"cpu": "here", "torch": "here", "gpu": "GPU", "server": "server"}
+
+
+def test_the_table_has_every_kind_and_no_other() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| .+ \| (never|hardly|yes) \| (\w+) \|$", PAGE, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(INDEXES)
+    for name, misses, place in rows:
+        assert (misses == "never") == INDEXES[name].exact
+        assert place == PLACES[INDEXES[name].where]
+
+
+def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+    exec(compile(code, "docs/index.md", "exec"), {})  # as a reader would run it, top to bottom
