@@ -74,24 +74,34 @@ def drive(
         ConfigError: ``url`` is not plain HTTP, there are no calls, or a number is not positive.
         LoadError: nothing answers there.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ConfigError(f"url must be http://HOST:PORT, got {url!r}")
+    where, head = address(url, key)
     if not calls:
         raise ConfigError("calls: there is nothing to ask; give at least one")
     for name, value in (("rate", rate), ("seconds", seconds), ("connections", connections)):
         if not value > 0:
             raise ConfigError(f"{name} must be above 0, got {value}")
+    ready = [bytes_of(call, head) for call in calls]
+    return asyncio.run(_drive(where, ready, rate, seconds, connections))
+
+
+def address(url: str, key: str | None) -> tuple[tuple[str, int], str]:
+    """Host and port of a service, and the header lines that every request to it has.
+
+    Raises:
+        ConfigError: ``url`` is not plain HTTP.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ConfigError(f"url must be http://HOST:PORT, got {url!r}")
     head = f"Host: {parts.hostname}\r\nContent-Type: application/json\r\n"
-    head += f"Authorization: Bearer {key}\r\n" if key else ""
-    ready = [_bytes_of(call, head) for call in calls]
-    return asyncio.run(_drive((parts.hostname, parts.port or 80), ready, rate, seconds, connections))
+    return (parts.hostname, parts.port or 80), head + (f"Authorization: Bearer {key}\r\n" if key else "")
 
 
-def _bytes_of(call: Call, head: str) -> bytes:
-    """A request as it goes over the wire."""
-    body = json.dumps(call.body).encode()
-    return f"POST {call.path} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+def bytes_of(call: Call, head: str) -> bytes:
+    """A request as it goes over the wire; one without a body gets what is there."""
+    body = json.dumps(call.body).encode() if call.body else b""
+    method = "POST" if call.body else "GET"
+    return f"{method} {call.path} HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def _drive(
@@ -103,16 +113,16 @@ async def _drive(
     began = time.perf_counter()
 
     async def work() -> None:
-        line = await _connect(where)
+        line = await connect(where)
         while (task := await due.get()) is not None:
             due_s, request = task
             try:
-                statuses[await _exchange(line, request)] += 1
+                statuses[(await exchange(line, request))[0]] += 1
                 took.append(time.perf_counter() - due_s)
             except (OSError, asyncio.IncompleteReadError, ValueError):
                 statuses[0] += 1
                 line[1].close()
-                line = await _connect(where)
+                line = await connect(where)
         line[1].close()
 
     workers = [asyncio.create_task(work()) for _ in range(connections)]
@@ -130,24 +140,29 @@ async def _drive(
     return _report(statuses, took, rate, time.perf_counter() - began)
 
 
-async def _connect(where: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(where: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the service.
+
+    Raises:
+        LoadError: nothing answers there.
+    """
     try:
         return await asyncio.open_connection(*where)
     except OSError as error:
         raise LoadError(f"nothing answers at {where[0]}:{where[1]} ({error}); start it: tasteprint serve") from error
 
 
-async def _exchange(line: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> int:
-    """Send one request, read the whole answer, return its status."""
+async def exchange(line: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> tuple[int, bytes]:
+    """Send one request, read the whole answer; its status and body."""
     reader, writer = line
     writer.write(request)
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     status = int(head.split(" ", 2)[1])
     fields = dict(field.split(": ", 1) for field in head.lower().split("\r\n")[1:] if ": " in field)
-    await reader.readexactly(int(fields.get("content-length", "0")))
+    body = await reader.readexactly(int(fields.get("content-length", "0")))
     if fields.get("connection") == "close":
         raise ConnectionResetError("closed by the service")
-    return status
+    return status, body
 
 
 def _report(statuses: Counter[int], took: list[float], rate: float, seconds: float) -> LoadReport:

@@ -201,6 +201,17 @@ def test_a_real_server_under_load_stops_gracefully(workspace: Path) -> None:
             assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["max_ms"]
         with urllib.request.urlopen(url + "/metrics") as page:
             assert b"tasteprint_events_received_total 80.0" in page.read()
+        common = ("load", "-w", str(workspace), "--url", url, "--json")
+        code, output = run(*common, "--what", "follow", "--seconds", "1")
+        found = json.loads(output)
+        assert (code, found["missed"], found["failed"]) == (0, 0, 0)
+        followed = found["looked"]
+        code, output = run(*common, "--what", "mix", "--rate", "18", "--seconds", "1", "--soak", "0", "--batch", "1")
+        assert (code, json.loads(output)["load"]["statuses"]) == (0, {"200": 18})
+        assert json.loads(output)["warm_bytes"] > 2**20
+        code, output = run(*common, "--rate", "10", "--seconds", "0.2", "--highest", "0.1")
+        assert (code, json.loads(output)["rate"]) == (0, 0.0)  # nothing is that quick
+        tried = sum(sum(one["statuses"].values()) for one in json.loads(output)["tries"])
         with pytest.raises(TasteprintError, match="failed, by status"):
             run("load", "-w", str(workspace), "--url", url, "--k", "500", "--rate", "20", "--seconds", "0.1")
         server.send_signal(signal.SIGTERM)
@@ -209,8 +220,8 @@ def test_a_real_server_under_load_stops_gracefully(workspace: Path) -> None:
     assert '"route": "/v1/recommend"' in rest
     assert USER not in rest
     kept = open_store(str(workspace / "store.sqlite"))
-    assert kept.count().events == len(SHOP.events) + 80
-    assert kept.count().impressions == 48
+    assert kept.count().events == len(SHOP.events) + 80 + followed + 2
+    assert kept.count().impressions == 48 + 2 * followed + 16 + tried
     kept.close()
 
 
