@@ -191,15 +191,19 @@ def _best_added(
 ) -> tuple[Rows, NDArray[np.float32]]:
     """The best of the added rows that may be found, by query, unordered: as many as there are up to ``k``."""
     some = np.flatnonzero(may)
-    vectors = added if len(some) == len(added) else added[some]
     width = min(k, len(some))
+    whole = 2 * len(some) > len(added)  # most may be found: cheaper to score the others too than to copy these together
+    places = np.arange(len(added)) if whole else some
+    vectors = added if whole else added[some]
     rows = np.empty((len(queries), width), dtype=np.int64)
     scores = np.empty((len(queries), width), dtype=np.float32)
-    step = max(1, _CELLS // len(some))
+    step = max(1, _CELLS // len(places))
     for start in range(0, len(queries), step):
         part = queries[start : start + step] @ vectors.T
+        if whole and len(some) < len(added):
+            part[:, ~may] = -np.inf
         place = _first_of_ties(part, width)
-        rows[start : start + step] = some[place]
+        rows[start : start + step] = places[place]
         scores[start : start + step] = np.take_along_axis(part, place, 1)
     return rows, scores
 
