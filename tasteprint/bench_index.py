@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .bench_memory import watch
 from .bench_rivals import RIVALS, Rival
 from .index_task import Task
-from .profiling.errors import ConfigError, ExtraMissingError
+from .profiling.errors import ArtefactError, ConfigError, ExtraMissingError
 from .profiling.peak import Clock
 from .profiling.timing import paired_ratios, spread, time_calls, time_rounds
 from .retrieval.index import INDEXES, ApproximateIndex, Found, IndexConfig, ItemIndex, build_index
@@ -143,7 +143,7 @@ def bench_index(
                 if name in INDEXES
                 else _theirs(RIVALS[name], name, task, truth, clock, target, k)
             )
-        except ExtraMissingError as error:
+        except (ArtefactError, ExtraMissingError) as error:
             rows[name] = IndexRow(name, absent=str(error))
     if not ready:
         raise ConfigError(f"none of the contenders can run here: {'; '.join(row.absent for row in rows.values())}")

@@ -11,9 +11,10 @@ def bench_table(rows: Sequence[IndexRow]) -> str:
     """One line a contender, then one a filter."""
     ran = [row for row in rows if not row.absent]
     mixes = list(ran[0].recall) if ran else []
+    against = next((row.name for row in ran if row.ratio == (1.0, 1.0, 1.0)), "first")
     lines = [
         "| index | " + " | ".join(f"recall {mix}" for mix in mixes)
-        + " | queries/s | single ms (p99) | x faiss-flat | build s | MB (plan) | peak MB (plan) | searched |",
+        + f" | queries/s | single ms (p99) | x {against} | build s | MB (plan) | peak MB (plan) | searched |",
         "|" + "---|" * (len(mixes) + 8),
     ]  # fmt: skip
     for row in ran:
@@ -23,7 +24,7 @@ def bench_table(rows: Sequence[IndexRow]) -> str:
             f"{row.ratio[0]:.2f} ({row.ratio[1]:.2f}-{row.ratio[2]:.2f}) | {row.build_s:.1f} | "
             f"{_mb(row.held)} ({_mb(row.planned)}) | {_mb(row.peak)} ({_mb(row.planned_peak)}) | {row.settings} |"
         )
-    lines += [f"\n{row.name}: {row.absent}" for row in rows if row.absent]
+    lines += [f"\n{row.name}: {row.absent.removeprefix(f'{row.name}: ')}" for row in rows if row.absent]
     filtered = [row for row in ran if row.filtered]
     if filtered:
         ways = list(filtered[0].filtered)
