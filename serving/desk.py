@@ -7,6 +7,7 @@ answer that is overdue is given up: its caller gets 503 at once, its thread fini
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,9 @@ from .metrics import Metrics, memory_bytes
 from .problems import Problem, documented
 from .rates import OwnRates, Rates
 from .service import Service
+from .store import StoreError
 
+_LOG = logging.getLogger("tasteprint.serving")
 _BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
 _REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
 
@@ -120,9 +123,16 @@ class Desk:
         counts.mapped.set(mapped)
 
     async def watch(self) -> None:
-        """Observe again and again, so that the other workers can tell of this one; until cancelled."""
+        """Observe again and again, so that the other workers can tell of this one, and let go of whom they forgot.
+
+        Goes on until cancelled.
+        """
         while True:
             self.observe()
+            try:
+                await asyncio.to_thread(self.service.histories.follow)
+            except StoreError as error:
+                _LOG.error("whether a shopper was forgotten elsewhere cannot be read: %s", error)
             await asyncio.sleep(self.config.poll_s)
 
     def close(self) -> None:

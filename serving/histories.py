@@ -92,6 +92,7 @@ class LiveHistories:
         self._store, self._size = store, size
         self._kept: OrderedDict[str, tuple[int, Catalogue, EventLog]] = OrderedDict()
         self._lock = threading.Lock()
+        self._forgettings = -1
 
     def of(self, user_id: str, catalogue: Catalogue) -> tuple[UserState, EventLog]:
         """A shopper's state and history, with everything acknowledged before the call.
@@ -117,6 +118,18 @@ class LiveHistories:
         """Let go of one shopper's history."""
         with self._lock:
             self._kept.pop(user_id, None)
+
+    def follow(self) -> None:
+        """Let go of everything where a shopper was forgotten, by whichever process.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        forgettings = self._store.forgettings()
+        with self._lock:
+            if forgettings != self._forgettings:
+                self._kept.clear()
+            self._forgettings = forgettings
 
     def __len__(self) -> int:
         return len(self._kept)

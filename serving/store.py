@@ -207,6 +207,10 @@ class ProfileStore(Protocol):
         """Remove everything of a shopper, and remember (as a keyed hash) only that they were forgotten."""
         ...
 
+    def forgettings(self) -> int:
+        """How often a shopper was forgotten here; cheap, so that every process can see that it must let go of one."""
+        ...
+
     def count(self) -> StoreCount:
         """How much is there."""
         ...

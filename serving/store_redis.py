@@ -33,6 +33,7 @@ from .store import (
 _PREFIX = "tasteprint:"
 _NOBODY = ""
 _LOGGED = f"{_PREFIX}shown-at"
+_FORGETTINGS = f"{_PREFIX}forgettings"
 _APPEND = """
 local added = 0
 for n = 2, #ARGV, 2 do added = added + redis.call('HSETNX', KEYS[1], ARGV[n], ARGV[n + 1]) end
@@ -62,6 +63,7 @@ for _, request in ipairs(redis.call('HKEYS', KEYS[3])) do redis.call('ZREM', KEY
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 redis.call('SREM', KEYS[4], ARGV[1])
 redis.call('HSET', KEYS[5], ARGV[2], ARGV[3])
+redis.call('INCR', KEYS[7])
 return found
 """
 
@@ -172,11 +174,24 @@ class RedisStore:
     def forget(self, user_id: str, *, at_us: int) -> Forgotten:
         """Remove everything of a shopper, and have the server rewrite its log without it."""
         mark = forgotten_mark(user_id, self._salt)
-        keys = [_events(user_id), _state(user_id), _shown(user_id), f"{_PREFIX}users", f"{_PREFIX}forgotten", _LOGGED]
+        keys = [
+            _events(user_id),
+            _state(user_id),
+            _shown(user_id),
+            f"{_PREFIX}users",
+            f"{_PREFIX}forgotten",
+            _LOGGED,
+            _FORGETTINGS,
+        ]
         with _told("write"):
             events, impressions = self._forget(keys=keys, args=[user_id, mark, at_us])
             self._redis.decrby(f"{_PREFIX}shown-count", impressions)
         return Forgotten(int(events), int(impressions), self._rewrite_log())
+
+    def forgettings(self) -> int:
+        """How often a shopper was forgotten here."""
+        with _told("read"):
+            return int(self._redis.get(_FORGETTINGS) or 0)
 
     def count(self) -> StoreCount:
         """How much is there; asks once a shopper."""

@@ -90,7 +90,7 @@ class SqliteStore:
             with self._transaction() as writer:
                 for statement in _SCHEMA.split(";"):
                     writer.execute(statement)
-                for name, value in (("format", _FORMAT), ("clock", 0), ("salt", os.urandom(16))):
+                for name, value in (("format", _FORMAT), ("clock", 0), ("forgettings", 0), ("salt", os.urandom(16))):
                     writer.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
             with self._transaction() as writer:
                 _upgrade(writer)
@@ -190,7 +190,13 @@ class SqliteStore:
             writer.execute("DELETE FROM users WHERE user_id = ?", (user_id,))
             mark = forgotten_mark(user_id, self._salt)
             writer.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (mark, at_us))
+            writer.execute("UPDATE about SET value = value + 1 WHERE name = 'forgettings'")
         return Forgotten(events, impressions, self._purge())
+
+    def forgettings(self) -> int:
+        """How often a shopper was forgotten here."""
+        with _told("read"):
+            return int(self._reader().execute("SELECT value FROM about WHERE name = 'forgettings'").fetchone()[0])
 
     def count(self) -> StoreCount:
         """How much is there; reads every row."""

@@ -6,6 +6,7 @@ buckets of rates. Every worker opens the workspace, looks for new versions and k
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -135,6 +136,8 @@ def _serve(app: FastAPI, bound: socket.socket, config: ServeConfig, started: Cal
 
     options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False}
     made = uvicorn.Config(app, timeout_graceful_shutdown=int(config.shutdown_s), **options)
+    gc.collect()
+    gc.freeze()  # a catalogue is millions of objects: looking through them again would hold up the slowest answers
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops at it, then raises it again: that is no failure
     Server(made).run(sockets=[bound])
 

@@ -82,6 +82,20 @@ def test_an_event_is_in_the_next_history(store: ProfileStore) -> None:
     assert len(live) == 1
 
 
+def test_who_was_forgotten_elsewhere_is_let_go(store: ProfileStore) -> None:
+    store.append([StoredEvent("ann", "k", 1, 0, "view"), StoredEvent("ben", "k", 1, 0, "view")])
+    live = LiveHistories(store)
+    live.follow()
+    for user in ("ann", "ben"):
+        live.of(user, CATALOGUE)
+    live.follow()
+    assert len(live) == 2
+    store.forget("ann", at_us=0)  # by another process, as far as these histories know
+    live.follow()
+    assert len(live) == 0
+    assert len(live.of("ann", CATALOGUE)[1]) == 0
+
+
 def test_what_a_log_leaves_out() -> None:
     events = [
         StoredEvent("ann", "a", 1, 0, "view", "not sold any more"),

@@ -84,6 +84,15 @@ def test_removed_events_stay_away(opener: Opener) -> None:
     assert opener().events("ann") == [said[0], said[2]]
 
 
+def test_every_forgetting_is_counted(opener: Opener) -> None:
+    store, other = opener(), opener()
+    assert store.forgettings() == 0
+    store.append([event("ann", 1)])
+    for n in (1, 2):
+        store.forget("ann", at_us=5)  # the same shopper at the same time: still another forgetting
+        assert (store.forgettings(), other.forgettings()) == (n, n)
+
+
 def test_what_was_shown_is_kept_for_a_time(opener: Opener) -> None:
     store = opener()
     store.log_shown([shown(f"r{n}", "ann") for n in range(5)], at_us=1_000)
