@@ -199,8 +199,13 @@ def test_a_click_on_an_item_moves_the_profile(visit: Any, address: str) -> None:
     assert titles(page) != before
     assert "Bought" in page.locator(".moves").inner_text()
     assert "1 event so far" in page.locator(".newcomer").inner_text()
-    page.locator(".list.own > ol > li .title").nth(3).click()
+    title = page.locator(".list.own > ol > li .title").nth(3)
+    title.focus()
+    at = title.get_attribute("data-at")
+    page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('.moves').innerText.includes('Viewed')")
+    kept = page.evaluate("() => [document.activeElement.dataset.at, document.activeElement.id]")
+    assert at in kept or "own-title" in kept  # the keyboard stays at the item, or in the list it left
     page.get_by_role("link", name="Profile").click()
     page.wait_for_selector(".latest li")
     assert page.locator(".latest li").count() == 2
@@ -219,6 +224,7 @@ def test_an_interest_is_muted_and_deleted(visit: Any, address: str) -> None:
     page.wait_for_selector(".tag.out")
     assert page.locator(".tag.out b").inner_text() == name
     assert "muted" in page.locator(".notice").first.inner_text()
+    assert page.evaluate("() => document.activeElement.innerText").startswith("Muted")
     page.locator(".tag.out").get_by_role("button", name="Muted").click()
     page.wait_for_selector(".tag.out", state="detached")
     assert page.locator(".tag").count() == count

@@ -25,6 +25,16 @@ function fill(element, given, children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** Draw anew without taking the keyboard from where it was: what has the same `data-at` or id gets the focus again. */
+export function keepFocus(root, draw, otherwise = null) {
+  const was = root.contains(document.activeElement) ? document.activeElement : null;
+  const at = was?.dataset.at || null, id = was?.id || null;
+  draw();
+  if (!was || was.isConnected) return;
+  const now = (at && root.querySelector(`[data-at="${CSS.escape(at)}"]`)) || (id && byId(id)) || (otherwise && root.querySelector(otherwise));
+  now?.focus({ preventScroll: true });
+}
+
 /** Say something to those who listen instead of look. */
 export function announce(text) {
   const place = byId("said");

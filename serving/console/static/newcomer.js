@@ -10,8 +10,8 @@ export function newcomerCard(found) {
   return h("section", { class: "card newcomer", "aria-labelledby": "new-title" },
     h("div", { class: "head" }, h("h2", { id: "new-title" }, "A new shopper"),
       h("div", { class: "row" },
-        h("button", { type: "button", class: "small", on: { click: meetNew } }, "Start again"),
-        h("button", { type: "button", class: "small", on: { click: () => forget() } }, "Forget them"))),
+        h("button", { type: "button", class: "small", id: "again", on: { click: meetNew } }, "Start again"),
+        h("button", { type: "button", class: "small", id: "forget", on: { click: () => forget() } }, "Forget them"))),
     h("p", { class: "quiet" }, found.events
       ? `${count(found.events, "event")} so far. Every click counts for much while there are few.`
       : "Nothing is known of them. Click what they might like, and watch the list turn to them."),

@@ -1,7 +1,7 @@
 // The second view: who a shopper is, in words, over time and by interest, and what they did last.
 
 import { call } from "./api.js";
-import { announce, count, h, leaf, number, percent, quiet } from "./dom.js";
+import { announce, count, h, keepFocus, leaf, number, percent, quiet } from "./dom.js";
 import { portraitOf } from "./moves.js";
 import { become, change, listen, muted, state } from "./state.js";
 import { ask, tagMap } from "./tags.js";
@@ -25,7 +25,7 @@ export function profileView(root) {
       const found = await portraitOf(user);
       if (mine !== turn) return;
       change({ portraits: { ...state.portraits, [user]: found } });
-      root.replaceChildren(...page(found, notice, (said) => { notice = said; draw(); }));
+      keepFocus(root, () => root.replaceChildren(...page(found, notice, (said) => { notice = said; draw(); })), "#tags-title");
     } catch (error) {
       if (mine === turn) root.replaceChildren(h("h1", {}, name(user)), h("p", { class: "wrong", role: "alert" }, error.message));
     } finally {

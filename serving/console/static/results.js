@@ -8,7 +8,7 @@ export function lists(found, act) {
   const personal = found.user !== null;
   const widest = Math.max(...found.personal.map((item) => positive(item.reasons)), 1e-9);
   const right = h("section", { class: "list own", "aria-labelledby": "own-title" },
-    h("h2", { id: "own-title" }, personal ? "For this shopper" : "With these weights"),
+    h("h2", { id: "own-title", tabindex: "-1" }, personal ? "For this shopper" : "With these weights"),
     h("p", { class: "quiet" }, ownSays(found)),
     found.personal.length ? legend(found.personal) : null,
     found.personal.length
@@ -42,15 +42,15 @@ function own(item, found, widest, act) {
     h("div", { class: "body" },
       h("div", { class: "head" },
         mayAct
-          ? h("button", { type: "button", class: "title", title: "View it, as this shopper", on: { click: () => act("view", item) } }, title)
+          ? h("button", { type: "button", class: "title", "data-at": `view ${item.item_id}`, title: "View it, as this shopper", on: { click: () => act("view", item) } }, title)
           : h("span", { class: "title" }, title),
         move(item, found)),
       h("div", { class: "sub" }, facts(item),
-        mayAct ? h("div", { class: "acts" }, ["cart", "purchase"].map((kind) => h("button", { type: "button", class: "tiny", on: { click: () => act(kind, item) } },
+        mayAct ? h("div", { class: "acts" }, ["cart", "purchase"].map((kind) => h("button", { type: "button", class: "tiny", "data-at": `${kind} ${item.item_id}`, on: { click: () => act(kind, item) } },
           kind === "cart" ? "Add to cart" : "Buy", h("span", { class: "hidden" }, ` ${title}`)))) : null),
       item.rules.length ? h("p", { class: "ruled" }, item.rules.join(" ")) : null,
       bar(item.reasons, widest),
-      h("details", {}, h("summary", { class: "why" }, item.sentence), breakdown(item))));
+      h("details", {}, h("summary", { class: "why", "data-at": `why ${item.item_id}` }, item.sentence), breakdown(item))));
 }
 
 function plain(item, found) {

@@ -1,7 +1,7 @@
 // The first view: a question, how it was read, two lists, and the knobs beside them.
 
 import { call } from "./api.js";
-import { announce, byId, count, h, quiet } from "./dom.js";
+import { announce, byId, count, h, keepFocus, quiet } from "./dom.js";
 import { intentCard } from "./intent.js";
 import { movesCard, portraitOf, remember, tell } from "./moves.js";
 import { newcomerCard } from "./newcomer.js";
@@ -31,7 +31,7 @@ export function searchView(root) {
     const found = view.found;
     const before = places(place.pair);
     const openRows = new Set([...place.pair.querySelectorAll("[data-item]:has(details[open])")].map((row) => row.dataset.item));
-    place.pair.replaceChildren(...lists(found, (kind, item) => act(view, kind, item, refresh)));
+    keepFocus(place.pair, () => place.pair.replaceChildren(...lists(found, (kind, item) => act(view, kind, item, refresh))), "#own-title");
     for (const row of place.pair.querySelectorAll("[data-item]")) if (openRows.has(row.dataset.item)) row.querySelector("details").open = true;
     glide(place.pair, before);
     place.intent.replaceChildren(...(found.intent ? [intentCard(found.intent, found.said)] : found.said.map((line) => h("p", { class: "told" }, line))));
@@ -39,7 +39,7 @@ export function searchView(root) {
     if (!keepKnobs || learned !== view.learned) place.side.replaceChildren(panel(found));
     view.learned = learned;
     place.moves.replaceChildren(...(state.user === null ? [] : [movesCard()]));
-    place.new.replaceChildren(...(state.isNew ? [newcomerCard(found)] : []));
+    keepFocus(place.new, () => place.new.replaceChildren(...(state.isNew ? [newcomerCard(found)] : [])));
     drawTries(place.try);
   };
 

@@ -27,7 +27,7 @@ export function tagMap(portrait, changed) {
   const found = interests(portrait);
   const top = Math.max(0.01, ...found.map(size));
   return h("section", { class: "card", "aria-labelledby": "tags-title" },
-    h("h2", { id: "tags-title" }, "Interests"),
+    h("h2", { id: "tags-title", tabindex: "-1" }, "Interests"),
     h("p", { class: "quiet" }, "Larger tiles are more of this shopper. Mute one to see every answer without it, in this tab; delete it to take its events out of their history."),
     found.length ? h("ul", { class: "tags" }, found.map((tag) => tile(tag, top, changed))) : h("p", { class: "empty" }, "No interest stands out yet."));
 }
@@ -42,8 +42,8 @@ function tile(tag, top, changed) {
       h("p", { class: "quiet" }, tag.isNew ? `${percent(tag.lately)} lately` : percent(tag.share), tag.lift > 1 ? `, ${tag.lift >= 10 ? Math.round(tag.lift) : tag.lift.toFixed(1)}× the usual` : ""),
       h("p", { class: `trend ${how}` }, TREND[how])),
     h("div", { class: "row" },
-      h("button", { type: "button", class: "small", "aria-pressed": String(out), on: { click: () => mute(tag.name, !out) } }, out ? "Muted" : "Mute", h("span", { class: "hidden" }, ` ${name}`)),
-      h("button", { type: "button", class: "small danger", on: { click: () => remove(tag, changed) } }, "Delete", h("span", { class: "hidden" }, ` ${name}`))));
+      h("button", { type: "button", class: "small", "data-at": `mute ${tag.name}`, "aria-pressed": String(out), on: { click: () => mute(tag.name, !out) } }, out ? "Muted" : "Mute", h("span", { class: "hidden" }, ` ${name}`)),
+      h("button", { type: "button", class: "small danger", "data-at": `delete ${tag.name}`, on: { click: () => remove(tag, changed) } }, "Delete", h("span", { class: "hidden" }, ` ${name}`))));
 }
 
 function mute(name, out) {
