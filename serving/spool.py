@@ -86,9 +86,11 @@ def _lines(said: bytes) -> list[Shown]:
     """The answers of whole lines."""
     found = []
     for line in said.splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            continue
         try:
-            request_id, user_id, at_us, asked, items = json.loads(line) if line.endswith(b"\n") else None
+            request_id, user_id, at_us, asked, items = json.loads(line)
+            found.append(Shown(request_id, user_id, at_us, asked, tuple((i, r, p) for i, r, p in items)))
         except (TypeError, ValueError):
             continue
-        found.append(Shown(request_id, user_id, at_us, asked, tuple((i, r, p) for i, r, p in items)))
     return found
