@@ -204,16 +204,32 @@ def test_the_slack_of_8_bits_is_a_bound_that_is_nearly_reached() -> None:
 
 def test_each_mix_of_blocks_has_its_own_effort() -> None:
     matrix, queries = shop()
-    queries[0, :16], queries[1, 16:] = 0, 0
+    queries[1, :16], queries[[0, 3], 16:] = 0, 0
     index = build_index(matrix, config=IndexConfig(kind="ivf-flat", effort=1), widths=(16, 8))
     assert isinstance(index, ApproximateIndex)
     index = replace(index, efforts=Efforts((16, 8), {1: 50, 2: 1000}, 1))
-    assert block_mix(queries[:3], (16, 8)).tolist() == [2, 1, 3]
-    assert index.efforts.of(queries[:3]).tolist() == [1000, 50, 1]
-    found = index.search_batch(queries[:3], 10)
-    alone = replace(index, efforts=Efforts((24,), {}, 1)).search_batch(queries[2:3], 10)
-    assert found.rows[2].tolist() == alone.rows[0].tolist()
-    assert set(found.rows[0].tolist()) == exact(matrix, queries[:1], 10)[0]
+    assert block_mix(queries[:4], (16, 8)).tolist() == [1, 2, 3, 1]
+    assert index.efforts.of(queries[:4]).tolist() == [50, 1000, 1, 50]
+    found = index.search_batch(queries[:4], 10)
+    for i, effort in enumerate([50, 1000, 1, 50]):
+        alone = replace(index, efforts=Efforts((24,), {}, effort)).search(queries[i], 10)
+        assert found.one(i)[0].tolist() == alone[0].tolist()
+    assert set(found.rows[1].tolist()) == exact(matrix, queries[1:2], 10)[0]
+
+
+@pytest.mark.parametrize("kind", ["ivf-flat", "ivf-sq8"])
+def test_groups_without_allowed_rows_are_passed_over(kind: str, built: dict[str, ItemIndex]) -> None:
+    matrix, queries = shop()
+    index = built[kind]
+    assert isinstance(index, ApproximateIndex)
+    hits = []
+    for query in queries:
+        far = matrix @ query < np.quantile(matrix @ query, 0.1)  # none of the nearest groups has one
+        rows, _ = index.scanner.scan(query[None], 10, 6, far)
+        assert (rows >= 0).all()
+        assert far[rows[0]].all()
+        hits.append(len(set(rows[0].tolist()) & exact(matrix, query[None], 10, far)[0]))
+    assert np.mean(hits) >= 5  # of 10, comparing less than half of the 200 allowed rows
 
 
 def test_blocks_must_fill_the_rows() -> None:
