@@ -18,7 +18,7 @@ from .config import IndexConfig
 from .types import Mask, Rows, Scores, import_faiss
 
 _WIDER = 1.5  # groups ranked at first, per group that evenly spread allowed rows would need
-_MORE = 4.0  # times the root of the share of allowed rows: part of an unfiltered query's comparisons that are made
+_MORE = 2.0  # times the root of the share of allowed rows: part of an unfiltered query's comparisons that are made
 _RARE = 0.05  # share of allowed rows below which they are counted by group, not sampled
 _SAMPLE = 64  # rows of a group that are looked at, to estimate how many of it are allowed
 
@@ -45,7 +45,7 @@ class IvfScanner:
         codes = sum(_list_bytes(invlists, number) for number in range(self.most))
         extra = getattr(self.index, "flat_storage", None)
         more = 0 if extra is None else int(extra.size())
-        return codes + more + (8 + 4) * int(self.index.ntotal) + 4 * self.most * int(self.index.d)
+        return codes + more + (8 + 4) * int(self.index.ntotal) + 4 * self.most * (int(self.index.d) + _SAMPLE)
 
     @cached_property
     def ids(self) -> list[Rows]:
@@ -56,6 +56,16 @@ class IvfScanner:
         return [
             faiss.rev_swig_ptr(invlists.get_ids(number), size) if size else none for number, size in enumerate(sizes)
         ]
+
+    @cached_property
+    def samples(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Some rows of each group, evenly through it, (n_groups, `_SAMPLE`), and its size, (n_groups,)."""
+        sizes = np.array([len(ids) for ids in self.ids], dtype=np.int64)
+        rows = np.zeros((self.most, _SAMPLE), dtype=np.int32)
+        for number, ids in enumerate(self.ids):
+            if len(ids):
+                rows[number] = ids[np.linspace(0, len(ids) - 1, _SAMPLE).astype(np.int64)]
+        return rows, sizes
 
     @cached_property
     def group_of(self) -> NDArray[np.int32]:
@@ -117,14 +127,9 @@ class IvfScanner:
         return np.ascontiguousarray(np.take_along_axis(nearness, first, 1)), np.ascontiguousarray(lists)
 
     def _held(self, lists: NDArray[np.int64], allowed: Mask) -> NDArray[np.float64]:
-        """Allowed rows in each of these groups, estimated from every few of its rows, of the shape of ``lists``."""
-        asked, place = np.unique(lists, return_inverse=True)
-        step = max(1, len(allowed) // self.most // _SAMPLE)
-        ids = [self.ids[number][::step] for number in asked[asked >= 0].tolist()]
-        stop = np.cumsum([len(some) for some in ids])
-        counted = np.r_[0, np.cumsum(allowed[np.concatenate(ids)])]
-        held = (counted[stop] - counted[np.r_[0, stop[:-1]]]) * float(step)
-        return np.r_[np.zeros(len(asked) - len(held)), held][place].reshape(lists.shape)
+        """Allowed rows in each of these groups, estimated from some of its rows, of the shape of ``lists``."""
+        rows, sizes = self.samples
+        return allowed[rows[lists]].mean(axis=-1) * np.where(lists < 0, 0, sizes[lists])
 
 
 def build_ivf(matrix: NDArray[np.float32], config: IndexConfig) -> Any:

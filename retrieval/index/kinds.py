@@ -141,7 +141,7 @@ def _ivf_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     """Codes, row numbers and centroids; groups grow by doubling while they are filled, and k-means holds its sample."""
     lists = list_count(n, config)
     padded = n + (16 * lists if config.kind in ("ivf-pq", "ivf-rabitq") else 0)  # these codes come in blocks of 32 rows
-    held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * dim
+    held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * (dim + 64)
     sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
     return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * (1 << 16))
 
