@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from ..profiling.encoder import Encoder
 from ..profiling.errors import TasteprintError
 from ..profiling.intent import IntentModel
@@ -41,6 +43,7 @@ class Served:
         gathered: how often queries were embedded, and for how many requests
         speaker: makes vectors of items that come; None = the catalogue stays as it is
         changes: number of the last change of items that is in it
+        items: the catalogue, row for row with the engine, in the data contract; None where ``speaker`` is
     """
 
     version: str
@@ -55,6 +58,7 @@ class Served:
     gathered: Callable[[], GatherCount] = lambda: GatherCount(0, 0)
     speaker: Speaker | None = None
     changes: int = 0
+    items: pd.DataFrame | None = None
 
 
 class Current:
@@ -122,6 +126,8 @@ class Current:
     @staticmethod
     def _warm(served: Served) -> Served:
         """Have everything loaded that loads on first use, so that no shopper waits for it."""
-        query = "warm up" if served.engine.recommender.encoder is not None else None
-        served.engine.answer(query=query, now_s=served.last_s + 1.0, k=1)
+        engine = served.engine
+        for user in (None, next(iter(engine.user_row), None)):  # those with a history are ranked in other ways
+            for query in (None, "warm up" if engine.recommender.encoder is not None else None):
+                engine.answer(user=user, query=query, now_s=served.last_s + 1.0, k=1)
         return served
