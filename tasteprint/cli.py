@@ -18,8 +18,10 @@ from .commands import (
     evaluate,
     finetune,
     heads,
+    index,
     ingest,
     intent,
+    items,
     label,
     live,
     load,
@@ -28,6 +30,7 @@ from .commands import (
     settings,
     smaller,
     train,
+    turned,
 )
 from .commands import demo as demo_command
 from .profiling.errors import TasteprintError
@@ -49,6 +52,9 @@ app.command("frontier")(smaller.frontier)
 app.command("build")(build.build)
 app.command("search")(ask.search)
 app.command("recommend")(ask.recommend)
+app.command("similar")(turned.similar)
+app.command("complements")(turned.complements)
+app.command("audience")(turned.audience)
 app.command("profile")(profile.profile)
 app.command("intent")(intent.intent)
 app.command("heads")(heads.heads)
@@ -60,10 +66,13 @@ app.command("verify-store")(live.verify_store)
 app.command("load")(load.load)
 app.command("evaluate")(evaluate.evaluate)
 app.command("curves")(curves.curves)
+app.add_typer(items.app, name="items")
+app.add_typer(index.app, name="index")
 app.add_typer(train.app, name="train")
 app.add_typer(finetune.app, name="finetune")
 app.add_typer(label.app, name="label")
 app.add_typer(bench.app, name="bench")
+bench.app.command("index")(index.bench_index_command)
 app.command("config")(settings.config)
 app.command("doctor")(doctor.doctor)
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "import", "validate", "embed", "distil", "build", "search", "recommend", "profile", "intent", "heads", "evaluate",
     "bench", "demo", "config", "doctor", "finetune", "frontier", "label", "curves", "train",
     "serve", "serve-key", "ingest", "forget", "verify-store", "load",
+    "similar", "complements", "audience", "items", "index",
 )  # fmt: skip
 TALKERS = ("serve", "serve-key")
 """Commands whose result is no value: a server, a secret that is shown once."""

@@ -44,7 +44,7 @@ def index() -> None:
 
       tasteprint index plan --rows 1000000 --dims 576 --memory-gb 8
 
-      tasteprint index build --matrix items.npy --queries queries.npy --out work/index
+      tasteprint index build --matrix items.npy --queries queries.npy --out work/index --json
     """
 
 

@@ -21,7 +21,14 @@ _BATCH = 500
 
 @app.callback()
 def items() -> None:
-    """Add, replace and remove items of a workspace without building it again."""
+    """Add, replace and remove items of a workspace without building it again; running services follow.
+
+    Examples:
+
+      tasteprint items add new.jsonl --workspace work/grocery
+
+      tasteprint items remove 1029743 --workspace work/grocery --json
+    """
 
 
 @app.command("add")
@@ -43,14 +50,17 @@ def add(
       echo '{"item_id": "n-1", "title": "Red mug", "price": 4.5}' | tasteprint items add - -w work/grocery
     """
     from ..item_changes import CatalogueJournal, changes_folder
+    from ..retrieval.catalogue_journal import known_texts
     from ..retrieval.catalogue_update import checked_items
     from ..workspace import open_workspace
 
     items = checked_items(read_items(file))
-    opened = open_workspace(workspace, changes=False)
+    opened = open_workspace(workspace)
     journal, number = CatalogueJournal(changes_folder(workspace)), 0
     for start in range(0, len(items), _BATCH):
-        number = journal.append(opened.speaker.change(items.iloc[start : start + _BATCH]))
+        some = items.iloc[start : start + _BATCH]
+        known = known_texts(opened.engine, opened.items, some["item_id"].tolist())
+        number = journal.append(opened.speaker.change(some, known=known))
     _tell(as_json, {"upserted": len(items), "change": number}, f"{len(items):,} items added or replaced")
 
 
