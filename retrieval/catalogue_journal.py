@@ -24,7 +24,7 @@ from ..profiling.errors import ArtefactError
 from ..profiling.journal import Journal, Record
 from ..profiling.schema import conform
 from ..profiling.stamp import EncoderStamp
-from ..profiling.templates import TemplateConfig
+from ..profiling.templates import TemplateConfig, item_texts
 from .catalogue_update import apply_items, checked_items
 from .engine import Engine
 
@@ -49,6 +49,19 @@ class ItemChange:
     removed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class KnownTexts:
+    """Items whose vectors are at hand, made by the encoder that would make them.
+
+    Attributes:
+        items: in the data contract, (n,)
+        vectors: theirs, (n, d)
+    """
+
+    items: pd.DataFrame
+    vectors: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Speaker:
     """What makes vectors of items: the encoder, and how an item becomes a text."""
@@ -61,21 +74,41 @@ class Speaker:
         """Of both."""
         return self.encoder.stamp.with_template(self.template.text)
 
-    def change(self, upserts: pd.DataFrame | None, removed: Sequence[str] = ()) -> ItemChange:
+    def change(
+        self, upserts: pd.DataFrame | None, removed: Sequence[str] = (), *, known: KnownTexts | None = None
+    ) -> ItemChange:
         """A change with its vectors.
+
+        Args:
+            upserts: items to add or to replace, in the data contract; None = none
+            removed: ids of items that go
+            known: items whose vectors are at hand: what has the text of one of them is not encoded again
 
         Raises:
             ShopError: an item breaks the data contract, or an id is there twice.
             EncoderError: the encoder cannot be loaded.
         """
         items = checked_items(upserts, removed)
-        return ItemChange(items, self.vectors(items), self.stamp, tuple(removed))
+        return ItemChange(items, self.vectors(items, known=known), self.stamp, tuple(removed))
 
-    def vectors(self, items: pd.DataFrame) -> NDArray[np.float32]:
+    def vectors(self, items: pd.DataFrame, *, known: KnownTexts | None = None) -> NDArray[np.float32]:
         """Text vectors of items, (n, d)."""
+        out = np.zeros((len(items), self.encoder.dim), dtype=np.float32)
         if not len(items):
-            return np.zeros((0, self.encoder.dim), dtype=np.float32)
-        return embed_items(items, self.encoder, self.template).vectors
+            return out
+        rows = self._known_rows(items, known)
+        if known is not None:
+            out[rows >= 0] = known.vectors[rows[rows >= 0]]
+        if (rows < 0).any():
+            out[rows < 0] = embed_items(items[rows < 0], self.encoder, self.template).vectors
+        return out
+
+    def _known_rows(self, items: pd.DataFrame, known: KnownTexts | None) -> NDArray[np.int64]:
+        """For each item a row of ``known`` with its very text, -1 where there is none."""
+        if known is None or not len(known.items):
+            return np.full(len(items), -1, dtype=np.int64)
+        row_of = {text: row for row, text in enumerate(item_texts(known.items, self.template))}
+        return np.array([row_of.get(text, -1) for text in item_texts(items, self.template)], dtype=np.int64)
 
 
 class CatalogueJournal:
@@ -116,6 +149,18 @@ class CatalogueJournal:
             return [] if change is None else [_encoded(part) for part in _parts(change)]
 
         return self._journal.rewrite(bodies)
+
+
+def known_texts(engine: Engine, items: pd.DataFrame, ids: Sequence[str]) -> KnownTexts:
+    """Those of the named items that an engine has, with their vectors.
+
+    Args:
+        engine: over the catalogue
+        items: the catalogue, row for row, in the data contract
+        ids: of items that may be there
+    """
+    rows = [row for item_id in ids if (row := engine.facts.row_of.get(item_id)) is not None]
+    return KnownTexts(items.iloc[rows], engine.recommender.space.items["meaning"][rows])
 
 
 def net_change(changes: Sequence[ItemChange]) -> ItemChange | None:

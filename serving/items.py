@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..profiling.errors import ArtefactError, ConfigError, ShopError
-from ..retrieval.catalogue_journal import CatalogueJournal, ItemChange, with_changes
+from ..retrieval.catalogue_journal import CatalogueJournal, ItemChange, changed_items, known_texts, with_changes
 from .current import Current, Served
 
 
@@ -45,9 +45,11 @@ class LiveItems:
         self._waiting = [held for held in self._read() if held[0] > served.changes]
         if not self._waiting:
             return served
-        engine = with_changes(served.engine, [change for _, change in self._waiting], served.speaker)
+        changes = [change for _, change in self._waiting]
+        engine = with_changes(served.engine, changes, served.speaker)
         catalogue = replace(served.catalogue, item_ids=engine.log.item_ids, row_of=engine.facts.row_of)
-        return replace(served, engine=engine, catalogue=catalogue, changes=self._waiting[-1][0])
+        items = None if served.items is None else changed_items(served.items, changes)
+        return replace(served, engine=engine, catalogue=catalogue, items=items, changes=self._waiting[-1][0])
 
     def write(self, current: Current, upserts: pd.DataFrame | None, removed: Sequence[str] = ()) -> dict[str, Any]:
         """Make a change durable and show it.
@@ -59,13 +61,16 @@ class LiveItems:
         served = current.get()
         if served.speaker is None or served.engine.recommender.space.axes is None:
             raise ConfigError("items: this workspace was built by an earlier version and takes no changes; build again")
+        known = None
+        if upserts is not None and served.items is not None:  # what keeps its text keeps its vector: prices change most
+            known = known_texts(served.engine, served.items, upserts["item_id"].tolist())
         try:
-            change = served.speaker.change(upserts, removed)
+            change = served.speaker.change(upserts, removed, known=known)
         except ShopError as error:
             raise ConfigError(str(error)) from error
         facts = served.engine.facts
-        known = [facts.row_of[item_id] for item_id in removed if item_id in facts.row_of]
-        n_removed = len(known) if facts.sold is None else int(np.count_nonzero(facts.sold[known]))
+        gone = [facts.row_of[item_id] for item_id in removed if item_id in facts.row_of]
+        n_removed = len(gone) if facts.sold is None else int(np.count_nonzero(facts.sold[gone]))
         number = CatalogueJournal(self._folder).append(change)
         current.refresh()
         now = current.get()

@@ -100,6 +100,7 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         gathered=together[0].gathered,
         speaker=opened.speaker,
         changes=opened.applied,
+        items=opened.items,
     )
 
 

@@ -17,6 +17,7 @@ from tasteprint.profiling.templates import TemplateConfig
 from tasteprint.retrieval.catalogue_journal import (
     CatalogueJournal,
     ItemChange,
+    KnownTexts,
     Speaker,
     net_change,
     spoken,
@@ -82,6 +83,29 @@ def test_vectors_of_another_encoder_are_made_again() -> None:
     assert spoken(made, SPEAKER)[0] is made[0]
     template = Speaker(SPEAKER.encoder, TemplateConfig(fields=("title",)))
     assert spoken(made[:1], template)[0].stamp != made[0].stamp
+
+
+def test_a_text_that_is_known_is_not_encoded_again() -> None:
+    told: list[str] = []
+
+    class Counting(HashEncoder):
+        def encode(self, texts, kind="item"):
+            told.extend(texts)
+            return super().encode(texts, kind)
+
+    encoder = Counting(dim=24, seed=0)
+    speaker = Speaker(encoder, TemplateConfig())
+    before = items("a", "b", title="a lamp")
+    known = KnownTexts(before, np.full((2, 24), 7, np.float32))
+    table = pd.concat([before.iloc[1:].assign(price=99.0), items("a", "c", title="new")], ignore_index=True)
+    made = speaker.change(table, known=known)
+    np.testing.assert_array_equal(made.vectors[0], 7)
+    np.testing.assert_array_equal(made.vectors[1:], SPEAKER.vectors(table.iloc[1:]))
+    assert [text.split(".")[0] for text in told] == ["new a", "new c"]
+    told.clear()
+    speaker.change(before, known=known)
+    assert told == []
+    assert speaker.change(None, ["a"], known=known).vectors.shape == (0, 24)
 
 
 def test_rewriting_leaves_the_last_word_alone(tmp_path: Path) -> None:

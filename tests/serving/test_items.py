@@ -79,6 +79,23 @@ def test_a_change_is_shown_when_it_is_acknowledged(client: TestClient, workspace
     assert len(changes_after(workspace)) == 5
 
 
+def test_a_price_alone_needs_no_encoder(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(client, QUILT)
+    served = client.app.state.desk.service.current.get()  # type: ignore[attr-defined]
+    assert served.items["item_id"].tolist() == served.engine.log.item_ids.tolist()
+    assert served.items["title"].iloc[-1] == "zebra quilt"
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("encoded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasteprint.retrieval.catalogue_journal.embed_items", never)
+        put(client, {**QUILT, "price": 99})
+        put(client, removed=("n-1",))
+        put(client, {**QUILT, "price": 98})
+    assert top(client, "zebra quilt", filters={"price_min": 97.5, "price_max": 98.5}) == ["n-1"]
+
+
 def test_histories_hold_new_and_removed_items(client: TestClient) -> None:
     put(client, QUILT)
     events = [{"user_id": "u-new", "kind": "purchase", "item_id": i, "key": i} for i in ("n-1", FIRST)]
