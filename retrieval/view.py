@@ -134,7 +134,7 @@ class View:
         k = min(k, may)
         n = max(_FIRST, k)
         bound = self.engine.index.slack
-        slack = np.inf if bound is None else bound * float(np.linalg.norm(self.query_vector))
+        slack = 0.0 if bound is None else bound * float(np.linalg.norm(self.query_vector))
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
@@ -144,6 +144,8 @@ class View:
             rows = np.union1d(dense, top)
             fused = self.fused(rows)
             order = np.lexsort((rows, -fused))[:k]
+            if bound is None:  # the index may have missed some: the best of what both lists gave, unproven
+                return rows[order], False
             unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min())
             if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
                 return rows[order], True

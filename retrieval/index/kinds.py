@@ -108,7 +108,7 @@ def approximate(kind: str, scanner: Scanner, matrix: Matrix, config: IndexConfig
 
 
 _REFINE: Mapping[str, int] = {
-    "ivf-pq": 10, "ivf-rabitq": 10, "hnsw": 2, "gpu-flat": 1, "gpu-ivf": 1, "gpu-cagra": 2, "milvus": 1,
+    "ivf-pq": 4, "ivf-rabitq": 10, "hnsw": 2, "gpu-flat": 1, "gpu-ivf": 1, "gpu-cagra": 2, "milvus": 1,
 }  # fmt: skip
 _FEW_ROWS = 2_000
 _ID = 8 + 4  # bytes: a row's number in its group, and its group
