@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,7 @@ from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store
+from tasteprint.workspace import open_workspace
 
 CONFIG = ServeConfig(clock="shop", poll_s=0.05, flush_s=0.02, timeout_s=30)
 ITEMS = tiny_shop().items
@@ -145,6 +152,50 @@ def test_a_new_version_keeps_what_changed_while_it_was_built(client: TestClient,
     assert top(client, "zebra quilt") == ["n-1"]
     assert top(client, "yellow kayak") == ["n-2"]
     assert FIRST not in top(client, str(ITEMS["title"].iloc[0]), k=100)
+
+
+SERVE = "import typer; from tasteprint.commands.serve import serve; typer.run(serve)"
+
+
+def ask(url: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    data, headers = json.dumps(body).encode(), {"Content-Type": "application/json", "Connection": "close"}
+    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers, method=method), timeout=60) as answer:
+        return dict(json.loads(answer.read()))
+
+
+@pytest.mark.slow
+def test_two_workers_show_it_and_killing_them_loses_nothing_acknowledged(workspace: Path) -> None:
+    words = [sys.executable, "-c", SERVE, "-w", str(workspace), "--port", "0", "--workers", "2", "--no-fill"]
+    words += [word for one in ("clock=shop", "poll_s=0.2", "timeout_s=60") for word in ("--set", one)]
+    log, acknowledged = workspace / "log", 0
+    for kill in range(3):
+        with log.open("w") as out:
+            server = subprocess.Popen(words, stderr=out, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 120
+            while "listening at " not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.1)
+            url = next(line for line in log.read_text().splitlines() if "listening at " in line).split()[-1]
+            for _ in range(4):
+                item = {"item_id": f"n-{acknowledged}", "title": f"zebra quilt {acknowledged}"}
+                ask(url, "PUT", "/v1/items", {"items": [item]})
+                acknowledged += 1
+            query = {"query": f"zebra quilt {acknowledged - 1}", "k": 1, "weights": {"meaning": 1}}
+            shown, deadline = 0, time.monotonic() + 60
+            while shown < 12 and time.monotonic() < deadline:  # connections come to either worker
+                best = ask(url, "POST", "/v1/search", query)["items"][0]["item_id"]
+                shown = shown + 1 if best == f"n-{acknowledged - 1}" else 0
+            assert shown == 12
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(30)
+        assert len(changes_after(workspace)) == acknowledged == 4 * (kill + 1)
+        kept = open_workspace(workspace)
+        assert [f"n-{n}" in kept.engine.facts.row_of for n in range(acknowledged + 1)] == [True] * acknowledged + [
+            False
+        ]
 
 
 BAD: dict[str, Any] = {
