@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ NOT = "positive_data_acceptance"
 def test_requests_made_from_the_document(tiny_workspace: Path, tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
     key = add_key(tmp_path / "keys.json", "tester", ["admin"])
-    words = [sys.executable, "-c", SERVE, "-w", str(tiny_workspace), "--store", str(tmp_path / "store.sqlite")]
+    workspace = shutil.copytree(tiny_workspace, tmp_path / "workspace")  # items come and go in it
+    words = [sys.executable, "-c", SERVE, "-w", str(workspace), "--store", str(tmp_path / "store.sqlite")]
     words += ["--port", "0", "--keys", str(tmp_path / "keys.json")]
     for setting in ("clock=shop", "rate=1e6", "burst=1000000", "timeout_s=60"):
         words += ["--set", setting]
