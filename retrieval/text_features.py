@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from ..profiling.attribute_values import attribute_table
 from ..profiling.units import sizes, stems
-from .lexical import texts_of
+from .lexical import Spelling, texts_of
+from .lexical.analysis import PARTICLES, head_noun, terms
+from .lexical.spelling import can_be_read, spelled
 
 Float = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -52,9 +54,6 @@ TEXT_FEATURES: tuple[str, ...] = (
 )
 """Names of the columns of `text_values`; `docs/ranker.md` says what each is."""
 
-_PARTICLES = frozenset(
-    ["for", "with", "without", "in", "of", "by", "to", "from", "on", "and", "or", "at", "w", "as", "per"]
-)
 _K1, _B = 1.2, 0.5
 _PREFIX = 4
 
@@ -106,6 +105,13 @@ class ItemWords:
     def prefix_of(self) -> dict[str, int]:
         """First letters -> their number in ``prefix``."""
         return {word[:_PREFIX]: int(self.prefix[number]) for word, number in self.vocabulary.items()}
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """What queries' unknown words may stand for: the catalogue's own, as common as their weights say."""
+        held = (len(self.head) / np.expm1(self.idf.astype(np.float64)) - 1.0).round().astype(np.int64)
+        readable = [(word, int(held[n])) for word, n in self.vocabulary.items() if can_be_read(word, shortest=3)]
+        return Spelling(tuple(word for word, _ in readable), np.array([n for _, n in readable], dtype=np.int64))
 
     @cached_property
     def unit_of(self) -> dict[str, int]:
@@ -167,25 +173,10 @@ def fit_item_words(items: pd.DataFrame) -> ItemWords:
     )
 
 
-def head_noun(words: Sequence[str]) -> str:
-    """The last word before the first particle that has a word before it; "" without words.
-
-    >>> head_noun(["shower", "faucet", "kit", "in", "chrome"]), head_noun(["brass", "valve"]), head_noun([])
-    ('kit', 'valve', '')
-    """
-    head = ""
-    for word in words:
-        if word in _PARTICLES and head:
-            break
-        if word[0].isalpha() and len(word) > 1:
-            head = word
-    return head or (words[-1] if len(words) else "")
-
-
 def read_query(query: str, known: ItemWords) -> AskedWords:
-    """The words of a query by the numbers a catalogue gives them."""
-    found = stems(query)
-    distinct = list(dict.fromkeys(word for word in found if word not in _PARTICLES)) or list(dict.fromkeys(found))
+    """The words of a query by the numbers a catalogue gives them; a slip of spelling is what it likely stands for."""
+    found = spelled(terms(query), known.vocabulary, known.spelling)
+    distinct = list(dict.fromkeys(word for word in found if word not in PARTICLES)) or list(dict.fromkeys(found))
     word = np.array([known.vocabulary.get(w, -1) for w in distinct], dtype=np.int64)
     rarest = float(known.idf.max(initial=1.0))
     idf = np.array([rarest if w < 0 else known.idf[w] for w in word], dtype=np.float32)

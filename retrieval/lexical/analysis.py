@@ -18,6 +18,11 @@ import pandas as pd
 from ...profiling.units import UNITS, stem
 from ...profiling.units import words as unit_words
 
+PARTICLES = frozenset(
+    ["for", "with", "without", "in", "of", "by", "to", "from", "on", "and", "or", "at", "w", "as", "per"]
+)
+"""English words after which a name goes on about something else than what the thing is."""
+
 _INCHES = re.compile(r"(?<=\d)\s*(?:''|\"|”|″|“)")
 _FEET = re.compile(r"(?<=\d)\s*(?:'|’|′)(?![a-z])", re.I)
 _TIMES = re.compile(r"(?<=\d)\s*[x×]\s*(?=\.?\d)", re.I)
@@ -98,3 +103,18 @@ def _value_text(name: str, value: Any) -> str:
     if isinstance(value, bool) or said.lower() in _YES | _NO:
         return name.replace("_", " ") if said.lower() in _YES else ""
     return said if isinstance(value, str | int | float) else ""
+
+
+def head_noun(words: Sequence[str]) -> str:
+    """The last word before the first particle that has a word before it; "" without words.
+
+    >>> head_noun(["shower", "faucet", "kit", "in", "chrome"]), head_noun(["brass", "valve"]), head_noun([])
+    ('kit', 'valve', '')
+    """
+    head = ""
+    for word in words:
+        if word in PARTICLES and head:
+            break
+        if word[0].isalpha() and len(word) > 1:
+            head = word
+    return head or (words[-1] if len(words) else "")

@@ -7,7 +7,7 @@ Only words of Latin letters are touched; numbers and model numbers are what they
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,3 +101,15 @@ def fit_spelling(texts: Iterable[Iterable[str]]) -> Spelling:
 def can_be_read(word: str, *, shortest: int = SHORTEST) -> bool:
     """Whether a word is of Latin letters and long enough to be read as another."""
     return len(word) >= shortest and word.isascii() and word.isalpha()
+
+
+def spelled(words: Sequence[str], known: Container[str], spelling: Spelling) -> list[str]:
+    """Words with each that is not ``known`` replaced by the likeliest known one, or the two it is made of."""
+    told: list[str] = []
+    for word in words:
+        if word in known or not can_be_read(word):
+            told.append(word)
+            continue
+        parts = spelling.parts(word)
+        told += parts if parts is not None else [read for read, _ in spelling.readings(word, most=1)] or [word]
+    return told

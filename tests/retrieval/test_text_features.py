@@ -67,7 +67,7 @@ def test_sizes_and_numbers(known) -> None:
 
 
 def test_brand_near_and_unknown_words(known) -> None:
-    told = values(known, "acme gardening zzz")
+    told = values(known, "acme gardenerings zzz")
     assert told["brand"][[0, 2]].tolist() == [1, 1]
     assert np.isnan(told["brand"][1])
     assert told["title_near"][1] > told["title_idf"][1] == 0.0
@@ -89,3 +89,17 @@ def test_odd_queries(known, query) -> None:
     assert found.shape == (5, len(TEXT_FEATURES))
     assert not np.isinf(found).any()
     assert text_values(read_query("brass", known), known, np.zeros(0, dtype=np.int64)).shape == (0, len(TEXT_FEATURES))
+
+
+def test_a_slip_is_read_as_what_it_stands_for(known) -> None:
+    np.testing.assert_array_equal(
+        text_values(read_query("brss vlave", known), known, np.arange(len(TITLES))),
+        text_values(read_query("brass valve", known), known, np.arange(len(TITLES))),
+    )
+    strange = read_query("xylophone valve", known)
+    assert (strange.word < 0).tolist() == [True, False]
+
+
+def test_spelling_knows_how_common_words_are(known) -> None:
+    counts = known.spelling.count_of
+    assert (counts["brass"], counts["valve"], counts["acme"]) == (4, 3, 2)
