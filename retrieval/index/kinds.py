@@ -143,13 +143,13 @@ def _ivf_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     padded = n + (16 * lists if config.kind in ("ivf-pq", "ivf-rabitq") else 0)  # these codes come in blocks of 32 rows
     held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * (dim + 64)
     sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
-    return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * (1 << 16))
+    return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * min(n, 1 << 16))
 
 
 def _hnsw_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     """Codes and links: twice as many on the ground floor, where almost all are."""
     held = int(n * (dim + 4 * 2 * config.links * 1.05 + 12))
-    return Sizes(held, int(1.2 * held) + 4 * dim * (1 << 17))
+    return Sizes(held, int(1.2 * held) + 4 * dim * min(n, 1 << 17))
 
 
 def _torch(matrix: Matrix, config: IndexConfig) -> ItemIndex:

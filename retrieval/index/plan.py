@@ -131,14 +131,15 @@ def plan_index(wishes: Wishes, *, config: IndexConfig | None = None) -> Plan:
         lacks = "; ".join(f"{name}: {', '.join(choice.against)}" for name, choice in choices.items())
         raise ConfigError(f"no kind of index fits: {lacks}. Allow more memory or time, or ask for less recall")
     exact = [name for name in fit if INDEXES[name].exact]
+    sharp = [name for name in exact if _REACHES.get(name, 1.0) > _APPROXIMATE_REACHES]
     kind = (
-        min(exact, key=lambda name: choices[name].query_ms)
+        min(sharp or exact, key=lambda name: choices[name].query_ms)
         if exact
         else min(fit, key=lambda name: (choices[name].sizes.build_peak, choices[name].query_ms))
     )
     chosen = choices[kind]
     why = (
-        f"{INDEXES[kind].about}: compares every row within {chosen.query_ms:.2f} ms, so nothing is missed"
+        f"{INDEXES[kind].about}: compares every row in about {chosen.query_ms:.2f} ms, so nothing is missed"
         if exact
         else f"{INDEXES[kind].about}: no exact kind fits ({_first(choices)}); of those quick enough it takes "
         f"least memory to build, and should answer in about {chosen.query_ms:.2f} ms"
