@@ -66,11 +66,12 @@ class Journal:
         self._folder, self._most = Path(folder), segment_bytes
         self._mutex = threading.Lock()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            sync_folder(self._folder.parent)
-            with locked(self._folder / _LOCK):
-                if not self._segments():
-                    self._begin(1)
+            if not (self._folder.is_dir() and self._segments()):  # reading alone must not need leave to write
+                self._folder.mkdir(parents=True, exist_ok=True)
+                sync_folder(self._folder.parent)
+                with locked(self._folder / _LOCK):
+                    if not self._segments():
+                        self._begin(1)
         except OSError as error:
             raise ArtefactError(f"journal {self._folder} cannot be made ({error}); name another folder") from error
         self._read = self._end = _Place(first := self._segments()[0], 0, first)

@@ -183,6 +183,19 @@ def test_what_the_disk_refuses_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert bodies(tmp_path) == [BODIES[0], b"kept"]
 
 
+def test_reading_needs_no_leave_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Journal(tmp_path).append(BODIES)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr("tasteprint.profiling.journal.locked", refuse)
+    journal = Journal(tmp_path)
+    assert [record.body for record in journal.poll()] == BODIES
+    with pytest.raises(ArtefactError, match="Read-only file system"):
+        journal.append([b"more"])
+
+
 @pytest.mark.parametrize("body", [b""])
 def test_a_record_says_something(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(ArtefactError, match="1 to"):
