@@ -54,7 +54,7 @@ def test_its_code_runs(capsys) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    (
+    [
         "lexical.analysis",
         "lexical.bm25",
         "lexical.spelling",
@@ -62,7 +62,7 @@ def test_its_code_runs(capsys) -> None:
         "rules.spread",
         "filters",
         "complements",
-    ),
+    ],
 )
 def test_examples_in_docstrings_are_true(name):
     done = doctest.testmod(importlib.import_module(f"tasteprint.retrieval.{name}"))
