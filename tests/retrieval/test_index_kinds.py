@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -163,6 +164,18 @@ def test_what_makes_no_sense_is_refused(kind: str, built: dict[str, ItemIndex]) 
         build_index(np.array([[0.0], [np.nan]], np.float32), kind=kind)
     with pytest.raises(ArtefactError, match="at least one row"):
         build_index(np.zeros((0, 4), np.float32), kind=kind)
+
+
+@pytest.mark.parametrize("kind", HERE)
+def test_many_threads_get_the_answers_of_one(kind: str, built: dict[str, ItemIndex]) -> None:
+    _, queries = shop()
+    masks = [None, np.random.default_rng(5).random(2000) < 0.3, np.random.default_rng(6).random(2000) < 0.02]
+    asks = [(query, mask) for query in queries for mask in masks] * 2
+    index = strict(built[kind])
+    wanted = [index.search(query, 5, allowed=mask)[0].tolist() for query, mask in asks]
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(lambda ask: index.search(ask[0], 5, allowed=ask[1])[0].tolist(), asks))
+    assert got == wanted
 
 
 @pytest.mark.parametrize("kind", SAVED)
