@@ -36,12 +36,13 @@ def gpu_scanner(matrix: NDArray[np.float32], config: IndexConfig) -> OverfetchSc
     resources = faiss.StandardGpuResources()
     index, most, held = _MADE[config.kind](faiss, resources, matrix, config)
 
+    alive = (index, resources)  # what an index was built with must live as long as it
+
     def ask(queries: NDArray[np.float32], n: int, effort: int) -> tuple[Rows, Scores]:
         params = _params(faiss, config.kind, effort, n)
-        scores, rows = index.search(queries, n) if params is None else index.search(queries, n, params=params)
+        scores, rows = alive[0].search(queries, n) if params is None else alive[0].search(queries, n, params=params)
         return rows, scores
 
-    index.resources = resources  # they must live as long as what was built with them
     return OverfetchScanner(ask, n_items, most, min(_MOST_ROWS, n_items), held)
 
 

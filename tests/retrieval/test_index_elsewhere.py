@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tasteprint.profiling.errors import ArtefactError, ConfigError, TasteprintError
 from tasteprint.retrieval.index import INDEXES, ApproximateIndex, IndexConfig, build_index
+from tasteprint.retrieval.index import gpu as gpu_module
 from tasteprint.retrieval.index.approximate import Efforts, violations
 from tasteprint.retrieval.index.overfetch import OverfetchScanner
 from tasteprint.retrieval.index.tune import exact_rows, recall_at
@@ -66,6 +69,56 @@ def test_without_a_gpu_each_kind_says_so(kind: str) -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(TasteprintError, match=rf"^{kind}: .*(no GPU|without cuVS)"):
         build_index(shop(100)[0], kind=kind)
+
+
+class StandIn:
+    """FAISS as its GPU build offers it, with indexes of the processor behind the same names and arguments."""
+
+    def __init__(self, faiss: Any) -> None:
+        self.faiss, self.searched = faiss, []
+        self.ScalarQuantizer, self.METRIC_INNER_PRODUCT = faiss.ScalarQuantizer, faiss.METRIC_INNER_PRODUCT
+        self.SearchParametersIVF = faiss.SearchParametersIVF
+        self.StandardGpuResources, self.GpuIndexFlatConfig = SimpleNamespace, SimpleNamespace
+        self.GpuIndexCagraConfig, self.SearchParametersCagra = SimpleNamespace, SimpleNamespace
+
+    def get_num_gpus(self) -> int:
+        return 1
+
+    def GpuIndexFlatIP(self, resources: object, dim: int, config: SimpleNamespace) -> Any:
+        assert config.useFloat16
+        return self.faiss.IndexFlatIP(dim)
+
+    def GpuIndexIVFScalarQuantizer(
+        self, resources: object, dim: int, lists: int, kind: int, metric: int, residual: bool
+    ) -> Any:
+        quantizer = self.faiss.IndexFlatIP(dim)
+        index = self.faiss.IndexIVFScalarQuantizer(quantizer, dim, lists, kind, metric, residual)
+        index.referenced_objects = [quantizer]
+        return index
+
+    def GpuIndexCagra(self, resources: object, dim: int, metric: int, config: SimpleNamespace) -> Any:
+        assert (metric, config.graph_degree) == (self.METRIC_INNER_PRODUCT, 48)
+        flat = self.faiss.IndexFlatIP(dim)
+
+        def search(queries: np.ndarray, n: int, params: SimpleNamespace) -> Any:
+            assert params.itopk_size >= n
+            return flat.search(queries, n)
+
+        return SimpleNamespace(train=flat.add, search=search)
+
+
+@pytest.mark.parametrize("kind", ["gpu-flat", "gpu-ivf", "gpu-cagra"])
+def test_with_a_stand_in_for_the_gpu_each_kind_answers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = StandIn(gpu_module.import_faiss())
+    monkeypatch.setattr(gpu_module, "import_faiss", lambda: stand_in)
+    matrix, queries = shop()
+    index = build_index(matrix, config=IndexConfig(kind=kind, effort=200))
+    assert recall_at(index.search_batch(queries, 10), exact_rows(matrix, queries, 10)) >= 0.95
+    allowed = np.random.default_rng(0).random(3000) < 0.2
+    found = index.search_batch(queries, 10, allowed=allowed)
+    assert violations(found, allowed) == 0
+    assert recall_at(found, exact_rows(matrix, queries, 10, allowed=allowed)) >= 0.95
+    assert index.resident_bytes == pytest.approx(INDEXES[kind].sizes(3000, 16, IndexConfig(kind=kind)).gpu, rel=0.01)
 
 
 @pytest.mark.gpu
