@@ -10,11 +10,14 @@ from collections.abc import Callable
 
 from ...profiling.yardsticks import Yardsticks
 from ..current import Served
-from ..problems import Problem
 from ..store import ProfileStore, StoreCount
 
 _COUNT_S = 60.0
 _WAIT_S = 2.0
+
+
+class StillLearning(Exception):
+    """What is usual in the shop is being learned; asking again is right."""
 
 
 class Kept:
@@ -35,7 +38,7 @@ class Kept:
         """A version's yardsticks.
 
         Raises:
-            Problem: 503 while they are being learned; asking again is right.
+            StillLearning: they are being learned.
             ShopError: the shop it was built from is not there any more.
         """
         with self._lock:
@@ -52,7 +55,7 @@ class Kept:
                 self._learning = None  # the shop may be back at the next request
             raise wrong[0]
         if not found:
-            raise Problem(503, "What is usual in this shop is being learned; ask again.", headers={"Retry-After": "1"})
+            raise StillLearning
         return found[0]
 
     def count(self, store: ProfileStore) -> StoreCount:

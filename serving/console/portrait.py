@@ -39,7 +39,7 @@ def portrait(service: Service, kept: Kept, user: str, mute: Sequence[str]) -> di
     Raises:
         UnknownIdError: nothing is known of them.
         StoreError: the store cannot be read.
-        Problem: 503 while the shop's yardsticks are being learned.
+        StillLearning: the shop's yardsticks are being learned.
     """
     served = service.current.get()
     engine = served.engine
@@ -82,24 +82,28 @@ def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: fl
         at_s: end of the time axis, seconds since 1970 UTC
 
     Returns:
-        ``days`` (n_moments,), ``half_life_days``, ``lines`` of name and share (n_moments,) in [0, 1], and ``did``:
-        events of each kind since the moment before, (n_moments,) each
+        ``days`` (n_moments,), ``half_life_days``, ``lines`` of name, share (n_moments,) in [0, 1] and share lately
+        (None where nothing was done lately), ``did``: events of each kind since the moment before, (n_moments,) each
     """
     past = log.at_s < at_s
     at, item, weight = log.at_s[past], log.item[past], event_weights(log)[past]
-    half_life_s = measured.config.interest.long_half_life_s
+    config = measured.config
+    half_life_s = config.interest.long_half_life_s
     if not len(at):
         return {"days": [], "half_life_days": round(half_life_s / _DAY_S, 2), "lines": [], "did": {}}
     moments = np.linspace(min(float(at.min()), at_s - _DAY_S), at_s, MOMENTS + 1)[1:]
     age = moments[:, None] - at[None, :]
     left = np.where(age > 0, weight * decay(np.maximum(age, 0.0), half_life_s), 0.0)  # (n_moments, n_events)
+    recent = at_s - at <= config.recent_half_lives * config.interest.short_half_life_s
+    left = np.vstack([left, np.where(recent, weight, 0.0)])  # the last row is lately
     rows, place = np.unique(item, return_inverse=True)
     belongs = sparse.csr_array((np.ones(len(at)), (np.arange(len(at)), place)), shape=(len(at), len(rows)))
-    liked = np.log1p(np.maximum(left @ belongs, 0.0))  # as `profile_build` weighs tags; (n_moments, n_rows)
+    liked = np.log1p(np.maximum(left @ belongs, 0.0))  # as `profile_build` weighs tags; (n_moments + 1, n_rows)
     lines = []
     for name in names:
         share = _share(liked, carried_by(measured.tags, rows, [measured.tags.names.index(name)]))
-        lines.append({"name": name, "share": [round(float(s), 4) for s in share]})
+        *course, lately = [round(float(s), 4) for s in share]
+        lines.append({"name": name, "share": course, "lately": lately if liked[-1].any() else None})
     bin_of = np.minimum(np.searchsorted(moments, at, side="left"), MOMENTS - 1)
     did = {
         KINDS[code]: np.bincount(bin_of[log.kind[past] == code], minlength=MOMENTS).tolist()

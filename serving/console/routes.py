@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -12,7 +13,7 @@ from ..problems import Problem
 from . import shapes
 from .asking import Comparing, compare
 from .health import health, shoppers, start
-from .kept import Kept
+from .kept import Kept, StillLearning
 from .pages import page_routes
 from .portrait import portrait, remove_interest
 
@@ -52,16 +53,24 @@ def _questions(desk: Desk) -> APIRouter:
             raise Problem(422, f"body.query: at most {desk.config.max_query} characters, got {len(body.query)}")
         query = body.query.strip() if body.query else None
         asked = Comparing(**{**dict(body), "query": query or None})
-        return await desk.run(compare, service, kept, asked)
+        return await desk.run(_patient, compare, service, kept, asked)
 
     @router.post("/portrait")
     async def who(body: shapes.PortraitRequest) -> Response:
         """Who a shopper is, over time."""
-        return await desk.run(portrait, service, kept, body.user, body.mute)
+        return await desk.run(_patient, portrait, service, kept, body.user, body.mute)
 
     @router.post("/remove", dependencies=[needs(desk, "admin")])
     async def remove(body: shapes.RemoveRequest) -> Response:
         """Take an interest out of a shopper's history."""
-        return await desk.run(remove_interest, service, kept, body.user, body.interest)
+        return await desk.run(_patient, remove_interest, service, kept, body.user, body.interest)
 
     return router
+
+
+def _patient(work: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """What work answers, or that it has to be asked for again: no failure, so no error."""
+    try:
+        return work(*given)
+    except StillLearning:
+        return {"learning": True}

@@ -40,7 +40,13 @@ export async function call(path, body = undefined, { method = body === undefined
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "No answer", "The service cannot be reached. It may be restarting; try again.");
   }
-  if (answer.ok) return (answer.headers.get("Content-Type") || "").includes("json") ? answer.json() : answer.text();
+  if (answer.ok && !(answer.headers.get("Content-Type") || "").includes("json")) return answer.text();
+  if (answer.ok) {
+    const said = await answer.json();
+    if (said.learning !== true) return said;
+    await new Promise((done) => setTimeout(done, 500)); // the server waited some seconds already
+    return call(path, body, { method, tries, signal });
+  }
   if (answer.status === 401 && (await wantKey(key ? "This key is not known here." : ""))) return call(path, body, { method, tries, signal });
   if ((answer.status === 503 || answer.status === 429) && tries > 1) {
     await new Promise((done) => setTimeout(done, 1000 * Math.min(5, Number(answer.headers.get("Retry-After")) || 1)));

@@ -72,6 +72,9 @@ export function price(amount) {
 /** The last step of a category path. */
 export const leaf = (path) => (path ? quiet(path.split(" > ").at(-1)) : "");
 
+/** The category of an item where its title does not say it already. */
+export const kind = (item) => (quiet(item.title).startsWith(leaf(item.category)) ? "" : leaf(item.category));
+
 /** Bytes for people. */
 export function bytes(n) {
   if (n === null || n === undefined) return "–";

@@ -9,7 +9,7 @@ const DONE = { view: "Viewed", cart: "Put in the cart", purchase: "Bought" };
 /** A shopper's portrait; an unknown one has an empty one. */
 export async function portraitOf(user) {
   try {
-    return await call("/console/portrait", { user, mute: muted() }, { tries: 60 });
+    return await call("/console/portrait", { user, mute: muted() });
   } catch (error) {
     if (error.status !== 404) throw error;
     return { user, events: 0, muted_events: 0, tags: [], recent_tags: [], latest: [], timeline: { days: [], lines: [], did: {} }, profile: null };
@@ -50,7 +50,7 @@ function shifts(before, after) {
 }
 
 /** What the short-term interest is made of now. */
-const latest = (portrait) => (portrait.profile?.interests?.short?.made_of || []).slice(0, 3);
+const latest = (portrait) => (portrait.profile?.interests?.short?.made_of || []).filter((item) => item.share >= 0.0005).slice(0, 3);
 
 export function movesCard() {
   const [step, ...older] = state.steps;

@@ -1,7 +1,7 @@
 // The second view: who a shopper is, in words, over time and by interest, and what they did last.
 
 import { call } from "./api.js";
-import { announce, count, h, keepFocus, leaf, number, percent, quiet } from "./dom.js";
+import { announce, count, h, keepFocus, kind, number, percent, quiet } from "./dom.js";
 import { portraitOf } from "./moves.js";
 import { become, change, listen, muted, state } from "./state.js";
 import { ask, tagMap } from "./tags.js";
@@ -69,7 +69,7 @@ const HORIZONS = { long: "Made of, over the long run", short: "Made of, lately",
 function made(profile, horizon) {
   const title = HORIZONS[horizon] || `Made of, ${horizon}`;
   const state_ = profile.interests[horizon];
-  const items = state_.made_of || [];
+  const items = (state_.made_of || []).filter((item) => item.share >= 0.0005);
   if (!items.length) return null;
   const top = Math.max(...items.map((item) => item.share), 1e-9);
   return h("section", { class: "card", "aria-labelledby": `made-${horizon}` },
@@ -93,7 +93,7 @@ function latest(found) {
     h("ol", { class: "latest", tabindex: "0", "aria-label": "Latest events" }, found.latest.map((event) => h("li", {},
       h("span", { class: "quiet" }, `${event.at.slice(0, 10)} ${KINDS[event.kind] || event.kind}`),
       h("span", {}, event.item ? quiet(event.item.title) : `“${event.query || ""}”`),
-      event.item?.category ? h("span", { class: "quiet" }, leaf(event.item.category)) : null))));
+      event.item && kind(event.item) ? h("span", { class: "quiet" }, kind(event.item)) : null))));
 }
 
 function end(found) {

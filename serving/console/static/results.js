@@ -1,6 +1,6 @@
 // The two lists: what anybody gets, and what this shopper gets, with how far each item moved and why.
 
-import { calm, h, leaf, price, quiet } from "./dom.js";
+import { calm, h, kind, price, quiet } from "./dom.js";
 import { bar, breakdown, legend, positive } from "./reasons.js";
 
 /** Both lists. `act(kind, item)` is called when the shopper does something with an item. */
@@ -30,7 +30,7 @@ function ownSays(found) {
 }
 
 function facts(item) {
-  const said = [leaf(item.category), item.brand, price(item.price)].filter(Boolean);
+  const said = [kind(item), item.brand, price(item.price)].filter(Boolean);
   return h("p", { class: "facts" }, said.join(" · "));
 }
 

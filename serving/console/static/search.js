@@ -14,7 +14,7 @@ const K = 10;
 /** Draw the view into `root`; gives a function that leaves it. */
 export function searchView(root) {
   const view = { found: null, turn: 0, busy: false, asking: null };
-  const box = h("input", { id: "query", type: "search", name: "q", value: state.query, autocomplete: "off", placeholder: "Ask for something, or leave it empty", enterkeyhint: "search" });
+  const box = h("input", { id: "query", type: "search", name: "q", value: state.query, autocomplete: "off", placeholder: "Ask for something", enterkeyhint: "search" });
   const form = h("form", { class: "ask", role: "search", on: { submit: (event) => { event.preventDefault(); change({ query: box.value.trim(), specificity: null }); } } },
     h("label", { for: "query", class: "hidden" }, "Search the shop"), box, h("button", { class: "primary" }, "Search"));
   const place = Object.fromEntries(["try", "new", "intent", "side", "pair", "moves", "wrong"].map((name) => [name, h("div", { class: `at-${name}` })]));
@@ -49,7 +49,7 @@ export function searchView(root) {
     view.asking = new AbortController();
     root.setAttribute("aria-busy", "true");
     try {
-      const found = await call("/console/compare", question(), { signal: view.asking.signal, tries: 30 });
+      const found = await call("/console/compare", question(), { signal: view.asking.signal });
       if (mine !== view.turn) return;
       view.found = { ...found, weights: state.weights };
       place.wrong.replaceChildren();

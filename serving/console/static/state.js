@@ -35,5 +35,6 @@ export function setMuted(names) {
 
 /** Look at somebody: what belongs to another shopper's visit goes. */
 export function become(user, { isNew = false } = {}) {
+  document.querySelector(".toast")?.remove();
   change({ user, isNew, attributes: {}, steps: [], weights: {}, specificity: null });
 }

@@ -4,24 +4,21 @@ import { call } from "./api.js";
 import { announce, count, h, percent, quiet } from "./dom.js";
 import { muted, setMuted, state } from "./state.js";
 
-const TREND = { rising: "growing lately", falling: "fading lately", steady: "steady", new: "new lately" };
+const TREND = { rising: "growing", falling: "fading", steady: "steady" };
 
-/** Interests of a portrait, the largest first, with their share lately. */
+/** Interests of a portrait, the largest first: each with its share in the long run and lately. */
 export function interests(portrait) {
-  const lately = new Map(portrait.recent_tags.map((tag) => [tag.name, tag]));
-  const long = portrait.tags.map((tag) => ({ ...tag, lately: lately.get(tag.name)?.share ?? null }));
-  const known = new Set(long.map((tag) => tag.name));
-  const fresh = portrait.recent_tags.filter((tag) => !known.has(tag.name)).map((tag) => ({ ...tag, lately: tag.share, share: 0, isNew: true }));
-  return [...long, ...fresh].sort((a, b) => size(b) - size(a));
+  const course = new Map(portrait.timeline.lines.map((line) => [line.name, line]));
+  const found = new Map([...portrait.recent_tags, ...portrait.tags].map((tag) => [tag.name, tag]));
+  return [...found.values()].map((tag) => {
+    const line = course.get(tag.name);
+    return { ...tag, share: line ? line.share.at(-1) : tag.share, lately: line ? line.lately : null };
+  }).sort((a, b) => size(b) - size(a));
 }
 
 const size = (tag) => Math.max(tag.share, tag.lately || 0);
 
-function trend(tag) {
-  if (tag.isNew) return "new";
-  if (tag.lately === null) return "falling";
-  return tag.lately > tag.share * 1.25 ? "rising" : tag.lately < tag.share * 0.75 ? "falling" : "steady";
-}
+const trend = (tag) => (tag.lately === null ? null : tag.lately > tag.share * 1.25 ? "rising" : tag.lately < tag.share * 0.75 ? "falling" : "steady");
 
 export function tagMap(portrait, changed) {
   const found = interests(portrait);
@@ -39,8 +36,8 @@ function tile(tag, top, changed) {
   return h("li", { class: out ? "tag out" : "tag", css: { "--size": (size(tag) / top).toFixed(3) } },
     h("div", {},
       h("b", {}, name),
-      h("p", { class: "quiet" }, tag.isNew ? `${percent(tag.lately)} lately` : percent(tag.share), tag.lift > 1 ? `, ${tag.lift >= 10 ? Math.round(tag.lift) : tag.lift.toFixed(1)}× the usual` : ""),
-      h("p", { class: `trend ${how}` }, TREND[how])),
+      h("p", { class: "quiet" }, percent(tag.share), tag.lift > 1 ? `, ${tag.lift >= 10 ? Math.round(tag.lift) : tag.lift.toFixed(1)}× the usual` : ""),
+      how === null ? null : h("p", { class: `trend ${how}` }, `lately ${percent(tag.lately)}, ${TREND[how]}`)),
     h("div", { class: "row" },
       h("button", { type: "button", class: "small", "data-at": `mute ${tag.name}`, "aria-pressed": String(out), on: { click: () => mute(tag.name, !out) } }, out ? "Muted" : "Mute", h("span", { class: "hidden" }, ` ${name}`)),
       h("button", { type: "button", class: "small danger", "data-at": `delete ${tag.name}`, on: { click: () => remove(tag, changed) } }, "Delete", h("span", { class: "hidden" }, ` ${name}`))));

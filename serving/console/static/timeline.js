@@ -16,7 +16,7 @@ export function timelineCard(timeline, outs = []) {
     h("div", { class: "rows" },
       shown.map((line) => row(line, top, outs.includes(line.name))),
       did_(did, days)),
-    h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, month(days[0])), h("span", {}, month(days[Math.floor(days.length / 2)])), h("span", {}, month(days.at(-1)))));
+    h("div", { class: "axis", "aria-hidden": "true" }, [...new Set([days[0], days[Math.floor(days.length / 2)], days.at(-1)].map(month))].map((day) => h("span", {}, day))));
 }
 
 const month = (day) => new Date(`${day}T00:00:00Z`).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
@@ -27,7 +27,7 @@ function row(line, top, out) {
   const y = (share) => TALL - 1 - (share / top) * (TALL - 3);
   const points = line.share.map((share, k) => `${x(k).toFixed(1)},${y(share).toFixed(1)}`).join(" L");
   return h("div", { class: out ? "row-line out" : "row-line", role: "img", "aria-label": `${line.name}: ${percent(now)} now, at most ${percent(most)}${out ? ", muted" : ""}` },
-    h("span", { class: "name" }, quiet(line.name)),
+    h("span", { class: "name", title: quiet(line.name) }, quiet(line.name)),
     s("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, preserveAspectRatio: "none", "aria-hidden": "true" },
       s("path", { class: "area", d: `M0,${TALL} L${points} L${WIDE},${TALL} Z` }),
       s("path", { class: "line", d: `M${points}` })),
