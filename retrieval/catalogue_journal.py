@@ -137,6 +137,25 @@ class CatalogueJournal:
         """
         return [(record.number, _decoded(record)) for record in self._journal.poll()]
 
+    def forget(self, through: int) -> int:
+        """Drop the changes with numbers up to ``through``; returns how many there were.
+
+        Those that are left get new numbers: who reads them once more does no harm.
+
+        Raises:
+            ArtefactError: the journal is damaged or cannot be written; all changes are there then.
+        """
+        dropped = 0
+
+        def bodies(records: list[Record]) -> list[bytes]:
+            nonlocal dropped
+            left = [record.body for record in records if record.number > through]
+            dropped = len(records) - len(left)
+            return left
+
+        self._journal.rewrite(bodies)
+        return dropped
+
     def rewrite(self, make: Callable[[list[ItemChange]], ItemChange | None]) -> int:
         """Put one change, or none, in the place of all that are there; returns the number of the last record.
 

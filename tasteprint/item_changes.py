@@ -136,13 +136,18 @@ def changes_digest(workspace: str | Path) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def reset(workspace: str | Path) -> int:
-    """Drop all changes, so that the next build has the shop's own catalogue; returns how many records there were.
+def reset(workspace: str | Path, through: int | None = None) -> int:
+    """Drop changes, so that the next build has the shop's own word on these items; returns how many there were.
+
+    Args:
+        workspace: its folder
+        through: number of the last change to drop; None = all that are there now
 
     Raises:
         ArtefactError: the journal is damaged or cannot be written.
     """
-    found = len(changes_after(workspace))
-    if found:
-        CatalogueJournal(changes_folder(workspace)).rewrite(lambda _: None)
-    return found
+    found = changes_after(workspace)
+    last = max((number for number, _ in found), default=0) if through is None else through
+    if not any(number <= last for number, _ in found):
+        return 0
+    return CatalogueJournal(changes_folder(workspace)).forget(last)

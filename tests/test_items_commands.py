@@ -42,14 +42,19 @@ def test_items_come_and_go(workspace: Path) -> None:
     gone = str(open_workspace(workspace).items["item_id"].iloc[0])
     assert run("remove", gone, "p-0", "never", gone, *there) == "2 items removed\n"
     told = json.loads(run("list", *there, "--json"))
+    assert told.pop("change") == 5
     assert told == {"upserted": ["p-1", "p-2", "c-0", "c-1", "007", "n-1"], "removed": [gone, "p-0", "never"]}
     assert "+ n-1  yellow kayak\n" in run("list", *there)
     opened = open_workspace(workspace)
     best = opened.engine.search("yellow kayak", now_s=opened.last_s + 1, k=1, weights={"meaning": 1}).items[0]
     assert best.item_id == "n-1"
     assert "007" in opened.engine.titles
-    assert run("reset", *there) == "5 changes dropped; build again to have the shop's own catalogue\n"
-    assert run("list", *there).endswith("0 items added or replaced, 0 removed\n")
+    assert run("reset", *there, "--through", 4) == "4 changes dropped; build again to have the shop's own catalogue\n"
+    left = run("list", *there)
+    assert left.endswith("\n0 items added or replaced, 3 removed, by change 6\n")
+    assert run("reset", *there, "--through", 5).startswith("0 changes")
+    assert json.loads(run("reset", *there, "--json")) == {"dropped": 1}
+    assert run("list", *there) == "0 items added or replaced, 0 removed, by change 0\n"
 
 
 @pytest.mark.parametrize(

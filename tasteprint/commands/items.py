@@ -100,31 +100,40 @@ def list_(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
     from ..retrieval.catalogue_journal import net_items
 
     _known(workspace)
-    come, gone = net_items([change for _, change in changes_after(workspace)])
+    found = changes_after(workspace)
+    come, gone = net_items([change for _, change in found])
+    last = found[-1][0] if found else 0
     if as_json:
-        typer.echo(json.dumps({"upserted": come["item_id"].tolist(), "removed": list(gone)}))
+        typer.echo(json.dumps({"change": last, "upserted": come["item_id"].tolist(), "removed": list(gone)}))
         return
     for item_id, title in zip(come["item_id"].tolist(), come["title"].tolist(), strict=True):
         typer.echo(f"+ {item_id}  {title}")
     for item_id in gone:
         typer.echo(f"- {item_id}")
-    typer.echo(f"{len(come):,} items added or replaced, {len(gone):,} removed")
+    typer.echo(f"{len(come):,} items added or replaced, {len(gone):,} removed, by change {last:,}")
 
 
 @app.command("reset")
-def reset(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
-    """Drop all changes: from the next build on the catalogue is what the shop's own files say.
+def reset(
+    workspace: WorkspaceOption,
+    through: Annotated[
+        int | None, typer.Option("--through", min=0, help="Number of the last change to drop. Default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop changes: from the next build on these items are what the shop's own files say.
 
-    Do so when these have caught up. A running service keeps what it shows until that build.
+    Do so when these have caught up: note the number of the last change before they are written (items list), and drop
+    up to it afterwards. A running service keeps what it shows until the next build.
 
     Examples:
 
-      tasteprint items reset --workspace work/grocery
+      tasteprint items reset --workspace work/grocery --through 1200
     """
     from ..item_changes import reset as drop
 
     _known(workspace)
-    found = drop(workspace)
+    found = drop(workspace, through)
     _tell(as_json, {"dropped": found}, f"{found:,} changes dropped; build again to have the shop's own catalogue")
 
 
