@@ -161,6 +161,7 @@ def test_a_search_is_answered_twice_read_and_explained(visit: Any, address: str)
     assert "specific" in page.locator(".reading").inner_text() or "Not sure" in page.locator(".reading").inner_text()
     assert page.locator(".list.plain li").count() == page.locator(".list.own > ol > li").count() == 10
     assert page.locator(".move").count() == 10
+    assert page.locator(".move.up, .move.down").count() >= page.locator(".lift").count() > 0  # what moved says why
     row = page.locator(".list.own > ol > li").first
     row.locator("summary").click()
     amounts = [float(cell.replace("−", "-").replace("+", "")) for cell in row.locator("tbody td.n").all_inner_texts()]

@@ -1,6 +1,7 @@
 // The two lists: what anybody gets, and what this shopper gets, with how far each item moved and why.
 
-import { calm, h, kind, price, quiet } from "./dom.js";
+import { calm, h, kind, number, price, quiet } from "./dom.js";
+import { GROUPS, byGroup } from "./groups.js";
 import { bar, breakdown, legend, positive } from "./reasons.js";
 
 /** Both lists. `act(kind, item)` is called when the shopper does something with an item. */
@@ -30,7 +31,7 @@ function ownSays(found) {
 }
 
 function facts(item) {
-  const said = [kind(item), item.brand, price(item.price)].filter(Boolean);
+  const said = [kind(item), item.brand && quiet(item.brand), price(item.price)].filter(Boolean);
   return h("p", { class: "facts" }, said.join(" · "));
 }
 
@@ -50,6 +51,7 @@ function own(item, found, widest, act) {
           kind === "cart" ? "Add to cart" : "Buy", h("span", { class: "hidden" }, ` ${title}`)))) : null),
       item.rules.length ? h("p", { class: "ruled" }, item.rules.join(" ")) : null,
       bar(item.reasons, widest),
+      lift(item, found),
       h("details", {}, h("summary", { class: "why", "data-at": `why ${item.item_id}` }, item.sentence), breakdown(item))));
 }
 
@@ -62,6 +64,19 @@ function plain(item, found) {
       h("div", { class: "head" }, h("span", { class: "title" }, quiet(item.title))),
       facts(item),
       found.user === null ? null : h("p", { class: "facts" }, same ? "same place for this shopper" : `for this shopper: ${place}`)));
+}
+
+/** What moved an item of a search: the shopper's own part of its score, or that others have more of that. */
+function lift(item, found) {
+  if (!found.query || found.user === null || item.other_rank === item.rank) return null;
+  if (item.other_rank !== null && item.other_rank < item.rank) return h("p", { class: "lift" }, "Down, as more speaks for others here.");
+  const own = byGroup(item.reasons).filter((entry) => GROUPS[entry.group].side === "own" && entry.amount > 0).sort((a, b) => b.amount - a.amount).slice(0, 2);
+  if (!own.length) return null;
+  const said = own.map((entry) => {
+    const behind = entry.reasons.flatMap((reason) => reason.events).find((event) => event.item_id !== item.item_id);
+    return `${GROUPS[entry.group].name.toLowerCase()} +${number(entry.amount, 2)}${behind ? ` (${quiet(behind.title)})` : ""}`;
+  });
+  return h("p", { class: "lift" }, `Lifted by ${said.join(" and ")}.`);
 }
 
 /** How far an item came from its place in the other list. */
