@@ -38,7 +38,7 @@ def rescore(vectors: NDArray[np.float32], candidates: Rows, queries: NDArray[np.
         queries: (n, dim) float32
         k: wanted
     """
-    return best_of(candidates, _products(vectors, candidates, queries), k)
+    return best_of(*_top(candidates, _products(vectors, candidates, queries), k), k)
 
 
 def best_among(vectors: NDArray[np.float32], rows: Rows, queries: NDArray[np.float32], k: int) -> Found:
