@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..profiling.errors import ArtefactError, ConfigError, ShopError
 from ..retrieval.catalogue_journal import CatalogueJournal, ItemChange, changed_items, known_texts, with_changes
+from ..retrieval.engine import Engine
 from .current import Current, Served
 
 
@@ -47,6 +48,7 @@ class LiveItems:
             return served
         changes = [change for _, change in self._waiting]
         engine = with_changes(served.engine, changes, served.speaker)
+        _work_out(engine)
         catalogue = replace(served.catalogue, item_ids=engine.log.item_ids, row_of=engine.facts.row_of)
         items = None if served.items is None else changed_items(served.items, changes)
         return replace(served, engine=engine, catalogue=catalogue, items=items, changes=self._waiting[-1][0])
@@ -90,6 +92,15 @@ class LiveItems:
         found = reader.poll()
         self._reader = reader
         return found
+
+
+def _work_out(engine: Engine) -> None:
+    """Have an engine's tables worked out that it makes on first use, so that no shopper waits for them."""
+    facts, recommender = engine.facts, engine.recommender
+    made: list[object] = [facts.brand_rows, facts.category_rows, recommender.text_rows]
+    for stage in (recommender.second, recommender.second_search):
+        words = None if stage is None else stage.facts.words
+        made += [] if words is None else [words.prefix_of, words.unit_of, words.spelling]
 
 
 def n_sold(served: Served) -> int:
