@@ -172,5 +172,11 @@ def _csr_arrays(matrix: sp.csr_matrix) -> Arrays:
 
 
 def _csr(arrays: Mapping[str, NDArray[Any]]) -> sp.csr_matrix:
-    parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-    return sp.csr_matrix(parts, shape=tuple(int(n) for n in arrays["shape"]))
+    """A matrix over these very arrays: its constructor would copy what is mapped from a larger file."""
+    rows, columns = (int(n) for n in arrays["shape"])
+    matrix = sp.csr_matrix((rows, columns), dtype=arrays["data"].dtype)
+    matrix.data, matrix.indices, matrix.indptr = arrays["data"], arrays["indices"], arrays["indptr"]
+    filled = int(matrix.indptr[-1]) if len(matrix.indptr) == rows + 1 else -1
+    if not filled == len(matrix.data) == len(matrix.indices):
+        raise ArtefactError("a sparse matrix has parts that do not fit together; build the workspace again")
+    return matrix

@@ -24,6 +24,7 @@ pytest.importorskip("prometheus_client")
 from tasteprint.profiling.artefact import read_artefact, write_artefact
 from tasteprint.profiling.errors import ArtefactError, ConfigError
 from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.retrieval.neighbours import NeighboursModel
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key
 from tasteprint.serving.mapped import mapped
@@ -57,6 +58,14 @@ def test_mapped_arrays_answer_alike(tiny_workspace: Path, tmp_path: Path) -> Non
     mapped(plain.engine, tmp_path / "mapped", version="two")
     assert read_artefact(tmp_path / "mapped", kind="mapped").meta["version"] == "two"
     assert shared.answer(query="tea", now_s=plain.last_s + 1).to_json() is not None  # old files are gone, maps are not
+
+
+def test_sparse_parts_of_a_workspace_are_mapped(tiny_workspace: Path) -> None:
+    sources = open_workspace(tiny_workspace).engine.recommender.sources
+    matrices = [source.weights for source in sources.values() if isinstance(source, NeighboursModel)]
+    assert matrices
+    for matrix in matrices:
+        assert root_of(matrix.data) is root_of(matrix.indices) is np.memmap
 
 
 def test_where_nothing_can_be_written_each_keeps_its_own(
