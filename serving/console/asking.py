@@ -117,8 +117,11 @@ def without_interests(log: EventLog, tags: TagModel, names: Sequence[str]) -> Ev
 
 
 def carried_by(tags: TagModel, rows: Any, columns: Sequence[int]) -> np.ndarray:
-    """Which of these item rows carry any of the tags at ``columns``, (n_rows,) bool."""
-    return np.asarray(tags.carries[rows][:, columns].sum(axis=1)).ravel() > 0
+    """Which of these item rows carry any of the tags at ``columns``, (n_rows,) bool; items new since carry none."""
+    known = np.asarray(rows) < tags.carries.shape[0]
+    out = np.zeros(len(known), dtype=bool)
+    out[known] = np.asarray(tags.carries[np.asarray(rows)[known]][:, columns].sum(axis=1)).ravel() > 0
+    return out
 
 
 def facts_of(engine: Engine, item_id: str) -> dict[str, Any]:

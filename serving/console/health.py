@@ -39,6 +39,7 @@ def health(service: Service, kept: Kept) -> dict[str, Any]:
         "catalogue": {
             "shop": about.get("shop"),
             "items": n_sold(served),
+            "changes": served.changes,
             "texts": len(engine.texts),
             "shoppers": engine.log.n_users,
             "events": len(engine.log),

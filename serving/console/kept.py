@@ -31,7 +31,9 @@ class Kept:
     def __init__(self, *, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
         self._clock, self._wait_s = clock, wait_s
         self._lock = threading.Lock()
-        self._learning: tuple[Served, threading.Thread, list[Yardsticks], list[Exception]] | None = None
+        self._learning: tuple[Callable[[], Yardsticks], threading.Thread, list[Yardsticks], list[Exception]] | None = (
+            None
+        )
         self._counted: tuple[float, StoreCount] | None = None
 
     def yardsticks(self, served: Served) -> Yardsticks:
@@ -42,11 +44,11 @@ class Kept:
             ShopError: the shop it was built from is not there any more.
         """
         with self._lock:
-            if self._learning is None or self._learning[0] is not served:
+            if self._learning is None or self._learning[0] is not served.yardsticks:  # not: changes of items keep it
                 found: list[Yardsticks] = []
                 wrong: list[Exception] = []
                 thread = threading.Thread(target=_learn, args=(served, found, wrong), name="yardsticks", daemon=True)
-                self._learning = served, thread, found, wrong
+                self._learning = served.yardsticks, thread, found, wrong
                 thread.start()
             _, thread, found, wrong = self._learning
         thread.join(self._wait_s)

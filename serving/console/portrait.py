@@ -48,13 +48,16 @@ def portrait(service: Service, kept: Kept, user: str, mute: Sequence[str]) -> di
     if not state.version and not attributes:
         raise UnknownIdError(f"user {user!r} has no events and no known attributes here; name another one")
     measured = kept.yardsticks(served)
-    events = [e for e in service.store.events(user) if e.item_id is None or e.item_id in measured.row_of]
+    events = [e for e in service.store.events(user) if e.item_id is None or e.item_id in served.catalogue.row_of]
     at_s = service.now_s(served, state)
-    whole = build_profile(user, events_table(events), measured, at_s=at_s, attributes=attributes).to_json()
+
+    def told(some: Sequence[StoredEvent]) -> dict[str, Any]:
+        known = [e for e in some if e.item_id is None or e.item_id in measured.row_of]  # without items that came since
+        return build_profile(user, events_table(known), measured, at_s=at_s, attributes=attributes).to_json()
+
+    whole = told(events)
     heard = _unmuted(events, served, measured, mute) if mute else events
-    told = whole
-    if len(heard) < len(events):
-        told = build_profile(user, events_table(heard), measured, at_s=at_s, attributes=attributes).to_json()
+    profile = told(heard) if len(heard) < len(events) else whole
     log = user_log(user, events, served.catalogue)
     names = list(dict.fromkeys(tag["name"] for tag in (*whole["tags"], *whole["recent_tags"])))
     return {
@@ -64,7 +67,7 @@ def portrait(service: Service, kept: Kept, user: str, mute: Sequence[str]) -> di
         "currency": measured.meta.get("currency"),
         "events": len(events),
         "muted_events": len(events) - len(heard),
-        "profile": told,
+        "profile": profile,
         "tags": whole["tags"],
         "recent_tags": whole["recent_tags"],
         "timeline": timeline(log, measured, names, at_s),
@@ -86,12 +89,14 @@ def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: fl
         (None where nothing was done lately), ``did``: events of each kind since the moment before, (n_moments,) each
     """
     past = log.at_s < at_s
-    at, item, weight = log.at_s[past], log.item[past], event_weights(log)[past]
+    done_s, code = log.at_s[past], log.kind[past]
+    told = past & (log.item < len(measured.item_ids))  # items that came since have no names yet
+    at, item, weight = log.at_s[told], log.item[told], event_weights(log)[told]
     config = measured.config
     half_life_s = config.interest.long_half_life_s
-    if not len(at):
+    if not len(done_s):
         return {"days": [], "half_life_days": round(half_life_s / _DAY_S, 2), "lines": [], "did": {}}
-    moments = np.linspace(min(float(at.min()), at_s - _DAY_S), at_s, MOMENTS + 1)[1:]
+    moments = np.linspace(min(float(done_s.min()), at_s - _DAY_S), at_s, MOMENTS + 1)[1:]
     age = moments[:, None] - at[None, :]
     left = np.where(age > 0, weight * decay(np.maximum(age, 0.0), half_life_s), 0.0)  # (n_moments, n_events)
     recent = at_s - at <= config.recent_half_lives * config.interest.short_half_life_s
@@ -104,10 +109,9 @@ def timeline(log: EventLog, measured: Yardsticks, names: Sequence[str], at_s: fl
         share = _share(liked, carried_by(measured.tags, rows, [measured.tags.names.index(name)]))
         *course, lately = [round(float(s), 4) for s in share]
         lines.append({"name": name, "share": course, "lately": lately if liked[-1].any() else None})
-    bin_of = np.minimum(np.searchsorted(moments, at, side="left"), MOMENTS - 1)
+    bin_of = np.minimum(np.searchsorted(moments, done_s, side="left"), MOMENTS - 1)
     did = {
-        KINDS[code]: np.bincount(bin_of[log.kind[past] == code], minlength=MOMENTS).tolist()
-        for code in np.unique(log.kind[past]).tolist()
+        KINDS[kind]: np.bincount(bin_of[code == kind], minlength=MOMENTS).tolist() for kind in np.unique(code).tolist()
     }
     days = np.datetime_as_string(moments.astype("datetime64[s]"), unit="D").tolist()
     return {"days": days, "half_life_days": round(half_life_s / _DAY_S, 2), "lines": lines, "did": did}

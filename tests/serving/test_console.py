@@ -244,6 +244,30 @@ def test_a_newcomer_is_answered_and_learned_from(client: TestClient) -> None:
     assert np.isfinite([s for line in found["timeline"]["lines"] for s in line["share"]]).all()
 
 
+def test_items_that_came_since_are_told_and_muted_with_the_rest(
+    tiny_workspace: Path, loaded: Path, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(tiny_workspace, workspace)
+    store = open_store(str(shutil.copy(loaded, tmp_path / "store.sqlite")))
+    with TestClient(serving_setup.make_app(workspace, store, CONFIG)) as client:
+        before = ask(client, "portrait", {"user": USER})
+        item = {"item_id": "new-1", "title": "zebra quilt", "category": "Home > Quilts", "price": 5}
+        assert client.put("/v1/items", json={"items": [item]}).status_code == 200
+        event = {"user_id": USER, "kind": "purchase", "item_id": "new-1", "key": "k1"}
+        assert client.post("/v1/events", json={"events": [event]}).status_code == 200
+        after = ask(client, "portrait", {"user": USER, "mute": [before["tags"][0]["name"]]})
+        assert after["events"] == before["events"] + 1
+        assert after["latest"][0]["item"]["title"] == "zebra quilt"
+        assert [tag["name"] for tag in after["tags"]] == [tag["name"] for tag in before["tags"]]
+        last = {line["name"]: line["share"][-1] for line in after["timeline"]["lines"]}
+        assert all(last[tag["name"]] == pytest.approx(tag["share"], abs=2e-3) for tag in after["tags"])
+        found = ask(client, "compare", {"user": USER, "query": "zebra quilt", "mute": [before["tags"][0]["name"]]})
+        assert "new-1" in [row["item_id"] for row in found["plain"]]
+        told = client.get("/console/health").json()["catalogue"]
+        assert (told["items"], told["changes"]) == (len(SHOP.items) + 1, 1)
+
+
 def test_health_tells_what_is_served(client: TestClient, opened: Workspace) -> None:
     found = client.get("/console/health").json()
     assert found["catalogue"]["items"] == len(SHOP.items)
