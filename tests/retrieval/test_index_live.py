@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tasteprint.profiling.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.retrieval.index import build_index
+from tasteprint.retrieval.index import INDEXES, build_index
 from tasteprint.retrieval.index.live import LiveView, live_view
 from tasteprint.retrieval.index.live_index import LiveConfig, LiveIndex, create_live_index
 
@@ -110,6 +110,34 @@ def test_a_view_answers_like_an_index_of_its_rows(kind: str) -> None:
     assert view.n_alive == 300
     assert changed.n_alive == 335
     assert changed.resident_bytes > view.resident_bytes >= view.base.resident_bytes
+
+
+@pytest.mark.parametrize("kind", [name for name, one in INDEXES.items() if one.where == "cpu"])
+@pytest.mark.parametrize("n_gone", [20, 400])
+def test_every_kind_takes_changes(kind: str, n_gone: int) -> None:
+    rng = np.random.default_rng(6)
+    centres = rng.standard_normal((40, 32))
+    rows = centres[rng.integers(40, size=2500)] + 0.4 * rng.standard_normal((2500, 32))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    matrix, more, queries = rows[:2000], rows[2000:2100], rows[2100:2140]
+    gone = np.sort(rng.choice(2000, n_gone, replace=False))
+    view = live_view(build_index(matrix, kind=kind)).changed(gone=gone, vectors=more)
+    allowed = rng.random(2100) < 0.2
+    for mask in (None, allowed):
+        may = np.ones(2100, dtype=bool) if mask is None else mask.copy()
+        may[gone] = False
+        products = np.where(may, queries @ rows[:2100].T, -np.inf)
+        found = view.search_batch(queries, 10, allowed=mask)
+        assert (found.count == 10).all()
+        assert may[found.rows].all()
+        assert (np.diff(found.scores, axis=1) <= 0).all()
+        best = np.sort(products, axis=1)[:, ::-1][:, :10]
+        reached = np.take_along_axis(products, found.rows, 1)
+        if view.slack is not None:  # an exact kind: nothing is missed that is better by more than it says
+            assert (np.sort(reached, axis=1)[:, ::-1] >= best - 2 * view.slack).all()
+        assert (reached >= best[:, -1:] - 1e-6).mean() >= 0.8
+    own = view.search_batch(more[:20], 1).rows[:, 0]
+    assert (own >= 2000).all()  # what was added is compared exactly
 
 
 def test_rows_that_are_gone_are_passed_over_also_where_they_were_the_best() -> None:
