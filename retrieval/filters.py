@@ -28,6 +28,7 @@ class Filters:
         exclude_bought: leave out what the shopper took before; None = as the shop's own data suggests
         exclude: item ids to leave out
         attributes: values that an item must have, such as ``{"colour": "black"}``, case ignored
+        ignore_query_price: whether a price in the query's own words ("under 50") is no condition
     """
 
     category: str | None = None
@@ -38,6 +39,7 @@ class Filters:
     exclude_bought: bool | None = None
     exclude: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
+    ignore_query_price: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.price_min, self.price_max

@@ -87,7 +87,7 @@ def _priced(
     if price.currency is not None and currency is not None and price.currency != currency:
         return filters
     given = filters or Filters()
-    if given.price_min is not None or given.price_max is not None:
+    if given.ignore_query_price or given.price_min is not None or given.price_max is not None:
         return filters
     low, high = price.min or 0.0, np.inf if price.max is None else price.max
     ours = price.currency is None or price.currency == currency

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..profiling.context import Context
 from ..profiling.errors import UnknownIdError
 from ..profiling.interest_set import DAY_S
@@ -21,6 +19,8 @@ from ..profiling.profile import iso_time
 from ..profiling.profile_build import build_profile
 from ..retrieval.filters import Filters
 from ..retrieval.ranking import Answer
+from ..retrieval.rules import NO_RULES
+from ..retrieval.similar import similar_items
 from .config import ServeConfig
 from .current import Current, Served
 from .gather import Gather
@@ -135,8 +135,9 @@ class Service:
         rank = None if found is None else found.rank
         if found is None:
             others = tuple(other for other in served.catalogue.row_of if other != item_id)
-            alone = Filters(exclude_bought=False, exclude=others)
-            _, only, _ = self._ask(served, replace(open_to_all, k=1, filters=alone))
+            alone = Filters(exclude_bought=False, exclude=others, ignore_query_price=True)
+            free = replace(served, engine=replace(served.engine, rules=NO_RULES))
+            _, only, _ = self._ask(free, replace(open_to_all, k=1, filters=alone))
             found = only.items[0]
         said = {name: value for name, value in found.to_json().items() if name not in ("rank", "propensity", "rules")}
         intent = None if answer.intent is None else answer.intent.to_json()
@@ -156,19 +157,12 @@ class Service:
             UnknownIdError: no such item.
         """
         served = self.current.get()
-        engine = served.engine
-        row = engine.facts.row(item_id)
-        width = engine.recommender.space.items["meaning"].shape[1]
-        query = engine.texts[engine.text_of[row]].copy()
-        query[width:] = 0.0
-        texts, scores = engine.index.search(query, k + 1)
-        items: list[dict[str, Any]] = []
-        for text, score in zip(texts.tolist(), scores.tolist(), strict=True):
-            for other in np.sort(engine.items_of[engine.first_of[text] : engine.first_of[text + 1]]).tolist():
-                if other != row and len(items) < k:
-                    other_id = str(served.catalogue.item_ids[other])
-                    named = {"item_id": other_id, "title": engine.titles[other_id], "score": round(score, 4)}
-                    items.append({"rank": len(items) + 1, **named})
+        served.engine.facts.row(item_id)
+        found = similar_items(served.engine, item_id, k=k)
+        items = [
+            {"rank": one.rank, "item_id": one.item_id, "title": one.title, "score": round(one.score, 4)}
+            for one in found
+        ]
         return {"version": served.version, "item_id": item_id, "items": items}
 
     def append(self, events: Sequence[StoredEvent]) -> dict[str, Any]:

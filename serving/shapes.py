@@ -72,6 +72,9 @@ class FiltersShape(_Request):
     in_stock: Flag = Field(default=False, description="only items that are not sold out")
     exclude_bought: Flag | None = Field(default=None, description="leave out what was bought; unset: as the shop does")
     exclude: list[Id] = Field(default=[], max_length=1000, description="item ids to leave out")
+    attributes: dict[Name, Name] = Field(
+        default={}, max_length=20, description='values that an item must have, such as {"colour": "black"}'
+    )
 
 
 class ContextShape(_Request):
@@ -117,7 +120,8 @@ class _Listing(_Asking):
     def _listed(self) -> dict[str, Any]:
         """These options as `Ask` names them."""
         f = self.filters
-        filters = Filters(f.category, f.brand, f.price_min, f.price_max, f.in_stock, f.exclude_bought, tuple(f.exclude))
+        kept = (f.category, f.brand, f.price_min, f.price_max, f.in_stock, f.exclude_bought)
+        filters = Filters(*kept, exclude=tuple(f.exclude), attributes=dict(f.attributes))
         return {**self._common(), "k": self.k, "filters": filters, "diversity": self.diversity, "explain": self.explain}
 
 

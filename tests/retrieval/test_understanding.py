@@ -236,3 +236,11 @@ def test_rules_and_recommendations(engine):
     assert _ids(answer)[0] == "i00059"
     assert answer.items[0].sentence == ""
     assert answer.items[0].rules
+
+
+def test_a_caller_may_want_the_query_s_price_ignored(engine):
+    asked = _read(engine, facets=Facets(price=PriceBand(max=6.0)))
+    free = asked.search("lamp", now_s=NOW_S, k=60, filters=Filters(ignore_query_price=True))
+    assert len(free.items) == 60
+    assert free.said == ()
+    assert Filters(ignore_query_price=False).describe() == ""
