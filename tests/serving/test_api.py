@@ -444,3 +444,17 @@ def test_the_openapi_document_is_complete(client: TestClient, tiny_workspace: Pa
     names = set(schemas)
     said = json.dumps(document)
     assert {ref.split('"')[0] for ref in said.split("#/components/schemas/")[1:]} <= names
+
+
+def test_an_item_that_a_price_in_the_query_hides_is_explained_all_the_same(client: TestClient) -> None:
+    found = post(client, "/v1/search", {"query": "tea", "k": 30})["items"]
+    for item in (found[0], found[-1]):
+        told = post(client, "/v1/explain", {"query": "tea under 0.01", "item_id": item["item_id"]})
+        assert told["item_id"] == item["item_id"]
+
+
+def test_filters_by_attribute_hold(client: TestClient) -> None:
+    body = {"query": "tea", "filters": {"attributes": {"colour": "no such colour"}}}
+    answer = post(client, "/v1/search", body)
+    assert answer["items"] == []
+    assert "no such colour" in answer["shortage"]
