@@ -16,10 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .sketch import Sketch
 from .subset import best_among, one_thread, rescore
 from .types import NO_ROW, Found, Mask, Rows, Scores, best_of, check_allowed, check_queries, import_faiss
 
 _CHUNK = 8  # queries a thread takes at least
+_SHARED = 4  # times as many rows are compared, all of them, where a batch shares reading them
+_RARE = 0.03  # share of the rows up to which the sketch chooses
+_LIKELY = 600  # rows it chooses for up to ten wanted
 
 
 class Scanner(Protocol):
@@ -87,6 +91,7 @@ class ApproximateIndex:
         refine: candidates rescored exactly per row wanted; 0 = the scanner's scores stand
         exact_rows: where so few rows are allowed, all of them are compared, exactly
         threads: that share a batch
+        sketch: chooses whom to compare where more rows than these are allowed, yet few of all; None = none
     """
 
     kind: str
@@ -97,6 +102,7 @@ class ApproximateIndex:
     exact_rows: int
     threads: int = 1
     pool: ThreadPoolExecutor | None = field(default=None, repr=False)
+    sketch: Sketch | None = field(default=None, repr=False)
 
     @property
     def n_items(self) -> int:
@@ -115,8 +121,8 @@ class ApproximateIndex:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the scanner's structures; ``vectors`` are the caller's."""
-        return self.scanner.resident_bytes
+        """Bytes of the scanner's structures and the sketch; ``vectors`` are the caller's."""
+        return self.scanner.resident_bytes + (0 if self.sketch is None else self.sketch.bits.nbytes)
 
     def tuned(self, *, efforts: Efforts | None = None, refine: int | None = None) -> ApproximateIndex:
         """The same index, searched otherwise."""
@@ -144,8 +150,11 @@ class ApproximateIndex:
     def _search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> Found:
         """One thread's part."""
         may = self.n_items if allowed is None else int(np.count_nonzero(allowed))
-        if may <= max(k, 0 if allowed is None else self.exact_rows):
+        few = self.exact_rows * (_SHARED if len(queries) >= 2 * _CHUNK else 1)
+        if may <= max(k, 0 if allowed is None else few):
             return self._exactly(queries, k, allowed)
+        if allowed is not None and self.sketch is not None and may <= _RARE * self.n_items:
+            return self._sketched(self.sketch, queries, k, allowed)
         efforts = self.efforts.of(queries)
         if not len(queries):
             return best_of(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32), k)
@@ -167,6 +176,12 @@ class ApproximateIndex:
         n = min(self.n_items, k * max(self.refine, 1))
         rows, scores = self.scanner.scan(queries, n, effort, allowed)
         return rescore(self.vectors, rows, queries, k) if self.refine else best_of(rows, scores, k)
+
+    def _sketched(self, sketch: Sketch, queries: NDArray[np.float32], k: int, allowed: Mask) -> Found:
+        """The allowed rows whose signs suit a query best, compared exactly."""
+        rows, n = np.flatnonzero(allowed), max(_LIKELY, _LIKELY // 10 * k)
+        chosen = np.stack([sketch.likeliest(rows, query, n) for query in queries])
+        return rescore(self.vectors, chosen, queries, k)
 
     def _exactly(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> Found:
         """All allowed rows compared."""

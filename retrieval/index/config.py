@@ -18,6 +18,7 @@ class IndexConfig(BaseModel):
     build_effort: int = Field(80, ge=8, description="candidates a row while hnsw is built")
     effort: int | None = Field(None, ge=1, description="lists or candidates looked at; none: a guess until tuned")
     refine: int | None = Field(None, ge=0, description="candidates rescored exactly, per row wanted; none: by kind")
+    sketch: bool | None = Field(None, description="keep signs, for filters that few rows pass; none: in a large index")
     threads: int | None = Field(None, ge=1, description="threads of a search; none: one a core")
     seed: int = Field(0, ge=0, description="of k-means")
     address: str = Field("", description="milvus: URI of a cluster, or a file of milvus-lite")

@@ -18,6 +18,7 @@ from .config import IndexConfig
 from .flat import build_flat
 from .hnsw import HnswScanner, build_hnsw
 from .ivf import IvfScanner, build_ivf, code_bytes, list_count
+from .sketch import make_sketch
 from .types import ItemIndex, check_matrix
 
 Matrix = NDArray[np.float32]
@@ -104,13 +105,28 @@ def approximate(kind: str, scanner: Scanner, matrix: Matrix, config: IndexConfig
     effort = min(scanner.most, config.effort or effort)
     few = min(len(vectors), max(_FEW_ROWS, len(vectors) // 200))
     efforts = Efforts((vectors.shape[1],), {}, effort)
-    return ApproximateIndex(kind, scanner, vectors, efforts, refine, few, threads, search_pool(threads))
+    sketch = make_sketch(vectors) if has_sketch(len(vectors), config) else None
+    return ApproximateIndex(kind, scanner, vectors, efforts, refine, few, threads, search_pool(threads), sketch)
+
+
+def has_sketch(n_items: int, config: IndexConfig) -> bool:
+    """Whether an approximate index of so many rows keeps their signs: as configured, else where it is large.
+
+    In a small one, all rows that pass a rare filter are soon compared.
+    """
+    return n_items >= _LARGE if config.sketch is None else config.sketch
+
+
+def sketch_bytes(n_items: int, dim: int, config: IndexConfig) -> int:
+    """Bytes of the signs, in words of 64."""
+    return n_items * 8 * -(-dim // 64) if has_sketch(n_items, config) else 0
 
 
 _REFINE: Mapping[str, int] = {
     "ivf-pq": 4, "ivf-rabitq": 10, "hnsw": 2, "gpu-flat": 1, "gpu-ivf": 1, "gpu-cagra": 2, "milvus": 1,
 }  # fmt: skip
 _FEW_ROWS = 2_000
+_LARGE = 200_000
 _ID = 8 + 4  # bytes: a row's number in its group, and its group
 
 
@@ -141,14 +157,14 @@ def _ivf_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     """Codes, row numbers and centroids; groups grow by doubling while they are filled, and k-means holds its sample."""
     lists = list_count(n, config)
     padded = n + (16 * lists if config.kind in ("ivf-pq", "ivf-rabitq") else 0)  # these codes come in blocks of 32 rows
-    held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * (dim + 64)
+    held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * (dim + 64) + sketch_bytes(n, dim, config)
     sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
     return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * min(n, 1 << 16))
 
 
 def _hnsw_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     """Codes and links: twice as many on the ground floor, where almost all are."""
-    held = int(n * (dim + 4 * 2 * config.links * 1.05 + 12))
+    held = int(n * (dim + 4 * 2 * config.links * 1.05 + 12)) + sketch_bytes(n, dim, config)
     return Sizes(held, int(1.2 * held) + 4 * dim * min(n, 1 << 17))
 
 

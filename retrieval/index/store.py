@@ -18,7 +18,10 @@ from .approximate import ApproximateIndex, Efforts, search_pool
 from .flat import FLAT, BlockIndex, open_flat
 from .hnsw import HnswScanner
 from .ivf import IvfScanner
+from .sketch import Sketch
 from .types import ItemIndex, import_faiss
+
+_SKETCH = ("bits", "centre", "spread")
 
 KIND = "index"
 """What these artefacts are called."""
@@ -59,6 +62,8 @@ def save_index(
             "exact_rows": index.exact_rows,
         }
         parts, arrays = [index.scanner.index], {"vectors": index.vectors}  # type: ignore[attr-defined]
+        if index.sketch is not None:
+            arrays |= {name: getattr(index.sketch, name) for name in _SKETCH}
     else:
         savable = ", ".join([*FLAT, *_SCANNERS])
         raise ArtefactError(f"an index of kind {index.kind!r} cannot be saved, only {savable}; build it where it runs")
@@ -102,9 +107,9 @@ def open_index(
     share = threads or os.cpu_count() or 1
     scanner = _SCANNERS[meta["kind"]](parts[0])
     vectors: Any = held.arrays["vectors"]
-    return ApproximateIndex(
-        meta["kind"], scanner, vectors, efforts, int(meta["refine"]), int(meta["exact_rows"]), share, search_pool(share)
-    )
+    refine, few = int(meta["refine"]), int(meta["exact_rows"])
+    sketch = Sketch(*(held.arrays[name] for name in _SKETCH)) if "bits" in held.arrays else None
+    return ApproximateIndex(meta["kind"], scanner, vectors, efforts, refine, few, share, search_pool(share), sketch)
 
 
 def measured(path: str | Path) -> dict[str, Any]:
