@@ -159,7 +159,7 @@ def _ivf_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
     padded = n + (16 * lists if config.kind in ("ivf-pq", "ivf-rabitq") else 0)  # these codes come in blocks of 32 rows
     held = padded * code_bytes(dim, config) + n * _ID + 4 * lists * (dim + 64) + sketch_bytes(n, dim, config)
     sample = 4 * dim * min(n, max(config.train_rows * lists, 1 << 16))
-    return Sizes(held, max(int(1.35 * held), 2 * sample) + 4 * dim * min(n, 1 << 16))
+    return Sizes(held, max(int(1.35 * held) + 4 * dim * min(n, 1 << 16), 2 * sample))
 
 
 def _hnsw_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
