@@ -71,8 +71,8 @@ class Soak:
         load: how it answered
         seconds: when memory was read, since the beginning
         memory_bytes: what its workers had of their own
-        warm_bytes: after warm-up, the mean of a tenth of the time
-        end_bytes: at the end, the mean of a tenth of the time
+        warm_bytes: after warm-up, the least of a tenth of the time
+        end_bytes: at the end, the least of a tenth of the time
     """
 
     load: LoadReport
@@ -136,7 +136,7 @@ def soak(
 
 
 def settled(at_s: Sequence[float], memory: Sequence[float], *, warm_s: float) -> tuple[float, float]:
-    """Mean memory in the tenth of the time after warm-up, and in the last tenth.
+    """Least memory in the tenth of the time after warm-up, and in the last tenth: what stays when requests are done.
 
     >>> settled([0, 1, 2, 3, 4], [10.0, 20.0, 22.0, 30.0, 33.0], warm_s=1)
     (20.0, 33.0)
@@ -145,7 +145,7 @@ def settled(at_s: Sequence[float], memory: Sequence[float], *, warm_s: float) ->
     tenth = times[-1] / 10
     after = np.flatnonzero(times >= min(warm_s, times[-1]))[0]
     warm = (times >= times[after]) & (times <= times[after] + tenth)
-    return float(values[warm].mean()), float(values[times >= times[-1] - tenth].mean())
+    return float(values[warm].min()), float(values[times >= times[-1] - tenth].min())
 
 
 def memory_of(url: str, key: str | None) -> float:

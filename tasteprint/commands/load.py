@@ -83,7 +83,7 @@ def load(
         )
         _tell_highest(what, found, as_json)
     elif soak is not None:
-        told = run_soak(url, calls, rate=rate, seconds=seconds, warm_s=soak, every_s=5.0, key=key)
+        told = run_soak(url, calls, rate=rate, seconds=seconds, warm_s=soak, every_s=2.0, key=key)
         _tell_soak(what, told, as_json)
     else:
         _tell(what, drive(url, calls, rate=rate, seconds=seconds, key=key), as_json)

@@ -43,7 +43,9 @@ def test_memory_that_settles() -> None:
     warming = [100.0 + 900.0 * min(n / 20, 1.0) for n in range(101)]
     assert settled(seconds, warming, warm_s=20) == (1000.0, 1000.0)
     leaking = [1000.0 + n for n in range(101)]
-    assert settled(seconds, leaking, warm_s=20) == (1025.0, 1095.0)
+    assert settled(seconds, leaking, warm_s=20) == (1020.0, 1090.0)
+    busy = [1000.0 + 500.0 * (n % 3 > 0) for n in range(101)]  # requests under way take some, and give it back
+    assert settled(seconds, busy, warm_s=20) == (1000.0, 1000.0)
 
 
 class Shop(BaseHTTPRequestHandler):
