@@ -95,7 +95,7 @@ class ItemFacts:
         for path, rows in rows_by(self.category).items():
             for prefix in prefixes(path):
                 below.setdefault(prefix, []).append(rows)
-        return {prefix: np.sort(np.concatenate(rows)) for prefix, rows in below.items()}
+        return {path: np.sort(np.concatenate(rows), kind="stable") for path, rows in below.items()}
 
     def row(self, item_id: str) -> int:
         """Row of an item that is sold.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.log import Requests
-from ...profiling.units import stem
+from ...profiling.units import UNITS, stem
 from ..scorer import TrainingSet
 from .analysis import field_texts, item_terms, plain_words
 from .spelling import Spelling, can_be_read, fit_spelling
@@ -121,8 +121,9 @@ class LexicalModel:
         found: list[AskedTerm] = []
         for word in said:
             term = stem(word)
-            if term in self.vocabulary or not config.readings or not can_be_read(word):
-                found.append(AskedTerm(term, 1.0))
+            unit = UNITS.get(word, word)  # "milk gallon" where items say "1 gal"
+            if term in self.vocabulary or unit in self.vocabulary or not config.readings or not can_be_read(word):
+                found.append(AskedTerm(term if term in self.vocabulary else unit, 1.0))
                 continue
             parts = self.spelling.parts(word)
             if parts is not None:

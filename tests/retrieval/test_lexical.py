@@ -270,3 +270,9 @@ def test_options_out_of_range_are_refused(wrong):
 
 def test_plural_and_singular_are_one_word():
     assert terms("Valves batteries") == [stem("valve"), "battery"]
+
+
+def test_a_unit_without_a_number_is_found_as_items_write_it(make_items):
+    model = index_items(make_items(["Whole milk 1 gal", "Whole milk 1 qt", "galon hat"]))
+    assert _first(model, "milk gallon") == 0
+    assert model.slips("milk gallon") == ()
