@@ -19,7 +19,7 @@ class Group:
     """Parts that rest on the same thing.
 
     Attributes:
-        parts: those that have a weight, the one to give a weight to first where none has one
+        parts: those that have a weight, the one to give a weight to first where none has one; none = there is no weight
         also: names under which reasons of a second stage, or of what is split, belong here
     """
 
@@ -28,8 +28,9 @@ class Group:
 
 
 GROUPS: Mapping[str, Group] = {
-    "meaning": Group(("meaning",), ("read_together", "intent")),
+    "meaning": Group(("meaning",), ("read_together",)),
     "words": Group(("bm25",), ("words",)),
+    "named": Group((), ("intent",)),
     "taste": Group(("taste_long", "taste_short", "taste_learned")),
     "behaviour": Group(("behaviour",), ("affinity", "shopper")),
     "habit": Group(("repeat", "own"), ("repeats",)),

@@ -3,6 +3,7 @@
 export const GROUPS = {
   meaning: { name: "Meaning", says: "what the words ask for", side: "asked" },
   words: { name: "Words", says: "the very words, by BM25", side: "asked" },
+  named: { name: "Named", says: "the brand, kind or price they name", side: "asked" },
   taste: { name: "Taste", says: "what they like, long and short", side: "own" },
   habit: { name: "Habit", says: "what they choose again", side: "own" },
   next: { name: "Next", says: "what follows what they chose", side: "own" },

@@ -23,7 +23,7 @@ export function legend(items) {
 /** Every addend of a score, by group, with the past events behind it. */
 export function breakdown(item) {
   const rows = byGroup(item.reasons).sort((a, b) => b.amount - a.amount).flatMap((entry) =>
-    entry.reasons.map((reason) => h("tr", {},
+    entry.reasons.filter((reason) => Math.abs(reason.amount) >= 0.0005).map((reason) => h("tr", {},
       h("th", { scope: "row" }, h("i", { class: `g-${entry.group}` }), partName(reason.part)),
       h("td", { class: "n" }, signed(reason.amount)),
       h("td", {}, reason.events.map((event) => quiet(event.title)).join("; ")))));

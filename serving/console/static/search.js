@@ -15,12 +15,13 @@ const K = 10;
 export function searchView(root) {
   const view = { found: null, turn: 0, busy: false, asking: null };
   const box = h("input", { id: "query", type: "search", name: "q", value: state.query, autocomplete: "off", placeholder: "Ask for something", enterkeyhint: "search" });
+  box.addEventListener("search", () => { if (!box.value && state.query) change({ query: "", specificity: null }); }); // its cross was clicked
   const form = h("form", { class: "ask", role: "search", on: { submit: (event) => { event.preventDefault(); change({ query: box.value.trim(), specificity: null }); } } },
     h("label", { for: "query", class: "hidden" }, "Search the shop"), box, h("button", { class: "primary" }, "Search"));
   const place = Object.fromEntries(["try", "new", "intent", "side", "pair", "moves", "wrong"].map((name) => [name, h("div", { class: `at-${name}` })]));
   const pick = (which) => { place.pair.dataset.shown = which; drawSwitch(); };
   const choice = h("div", { class: "switch", role: "group", "aria-label": "Which list" });
-  const drawSwitch = () => choice.replaceChildren(...[["own", "For this shopper"], ["plain", "For anybody"]].map(([which, label]) =>
+  const drawSwitch = () => choice.replaceChildren(...[["own", state.user === null ? "With these weights" : "For this shopper"], ["plain", "For anybody"]].map(([which, label]) =>
     h("button", { type: "button", "aria-pressed": String(place.pair.dataset.shown === which), on: { click: () => pick(which) } }, label)));
   place.pair.dataset.shown = "own";
   drawSwitch();
@@ -63,6 +64,7 @@ export function searchView(root) {
 
   let waiting = 0;
   const stop = listen((changed) => {
+    if ("user" in changed) drawSwitch();
     if ("query" in changed && box.value.trim() !== state.query) box.value = state.query;
     if ("steps" in changed && Object.keys(changed).length === 1) return place.moves.replaceChildren(movesCard());
     if ("portraits" in changed) return drawTries(place.try);
