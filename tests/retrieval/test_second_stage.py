@@ -16,6 +16,7 @@ from tasteprint.retrieval.rank_facts import fit_rank_facts, text_rows
 from tasteprint.retrieval.rank_features import Features
 from tasteprint.retrieval.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, Recommender, fit_recommender
+from tasteprint.retrieval.rules import RulesConfig
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.second_stage import TAKEN, SecondStage, above_the_rest, aligned, feature_groups, pool_of
 from tasteprint.retrieval.state import recommender_from_state, recommender_state
@@ -220,3 +221,46 @@ def test_absent_columns_are_unknown() -> None:
     assert found.groups == ("y", "absent")
     np.testing.assert_array_equal(found.values, [[2.0, np.nan]])
     assert aligned(table, ("a", "b")) is table
+
+
+# --- rules after the second stage ------------------------------------------------------------------------------------
+
+
+def _pin(*items: str) -> RulesConfig:
+    return RulesConfig.model_validate({"rules": [{"rule": "pin", "items": items}]})
+
+
+@pytest.mark.parametrize("query", [None, "word1 word2"])
+def test_a_pin_comes_first_even_if_the_first_stage_would_never_have_shown_it(engine, query) -> None:
+    now_s = float(engine.log.at_s.max()) + 60.0
+    options = {"user": "u03", "query": query, "now_s": now_s}
+    every = engine.answer(k=120, **options).items
+    last = every[-1].item_id
+    answer = engine.answer(k=6, rules=_pin(last), **options)
+    assert answer.items[0].item_id == last
+    assert answer.items[0].rules
+    assert len({item.item_id for item in answer.items}) == 6
+    for item in answer.items:
+        assert item.score == pytest.approx(sum(reason.amount for reason in item.reasons), abs=1e-6)
+
+
+def test_a_pin_that_a_filter_forbids_is_not_smuggled_in(engine) -> None:
+    now_s = float(engine.log.at_s.max()) + 60.0
+    for query in (None, "word1 word2"):
+        options = {"user": "u03", "query": query, "now_s": now_s, "k": 120}
+        forbidden = engine.answer(**options).items[-1].item_id
+        answer = engine.answer(filters=Filters(exclude=(forbidden,)), rules=_pin(forbidden), **options)
+        assert forbidden not in {item.item_id for item in answer.items}
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.6])
+def test_a_cap_after_the_second_stage_keeps_its_order_inside_a_brand(engine, diversity) -> None:
+    now_s = float(engine.log.at_s.max()) + 60.0
+    rules = RulesConfig.model_validate({"rules": [{"rule": "cap", "by": "brand", "most": 1, "among": 5}]})
+    options = {"user": "u03", "query": "word1", "now_s": now_s, "k": 30, "diversity": diversity}
+    plain = [item.item_id for item in engine.answer(**options).items]
+    capped = [item.item_id for item in engine.answer(rules=rules, **options).items]
+    brands = [str(engine.facts.brand[engine.facts.row_of[item]]) for item in capped[:5]]
+    assert all(brands.count(brand) == 1 for brand in set(brands) - {""})
+    if not diversity:
+        assert capped[0] == plain[0]
