@@ -12,7 +12,18 @@ import typer
 
 from .options import JsonOption
 
-_REQUIRED = ("numpy", "scipy", "pandas", "pyarrow", "pydantic", "scikit-learn", "torch", "transformers", "bm25s")
+_REQUIRED = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "scikit-learn",
+    "torch",
+    "transformers",
+    "bm25s",
+    "rapidfuzz",
+)
 _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "cpu": (("faiss-cpu", "faiss"),),
     "gpu": (("faiss-gpu", "faiss"),),
