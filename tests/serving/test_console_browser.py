@@ -263,6 +263,38 @@ def test_shoppers_are_found_by_id_with_the_keyboard_alone(visit: Any, address: s
     assert f"user={USER}" in page.url
 
 
+def test_a_new_version_is_noticed(visit: Any, tiny_workspace: Path, filled: Path, tmp_path: Path) -> None:
+    from tasteprint.profiling.artefact import read_artefact, write_artefact
+    from tasteprint.workspace import KIND
+
+    workspace = tmp_path / "workspace"
+    shutil.copytree(tiny_workspace, workspace)
+    store = open_store(str(shutil.copy(filled, tmp_path / "store.sqlite")))
+    running = Running(serving_setup.make_app(workspace, store, CONFIG.model_copy(update={"poll_s": 0.1})))
+    page = visit().page
+    page.goto(f"{running.address}/")
+    page.wait_for_selector(".list.own > ol > li")
+    before = page.locator("#served").inner_text()
+    held = read_artefact(workspace / "model", kind=KIND)
+    write_artefact(
+        workspace / "model",
+        kind=KIND,
+        stamp=held.stamp,
+        inputs={**held.inputs, "swap": "1"},
+        arrays=held.arrays,
+        tables=held.tables,
+        meta=held.meta,
+    )
+    for _ in range(60):
+        page.get_by_label("Search the shop").fill(f"tea {time.monotonic()}")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(300)
+        if page.locator("#served").inner_text() != before:
+            break
+    assert page.locator("#served").inner_text() != before
+    running.stop()
+
+
 def test_health_is_told(visit: Any, address: str) -> None:
     page = visit().page
     page.goto(f"{address}/#/health")

@@ -1,11 +1,12 @@
 // The page: begins, keeps the address and the view together, and draws what is the same in every view.
 
-import { call, hasKey, onKeyWanted } from "./api.js";
-import { byId, count, h, setCurrency } from "./dom.js";
+import { hasKey, onKeyWanted } from "./api.js";
+import { byId, h } from "./dom.js";
 import { healthView } from "./health.js";
 import { askKey, changeKey } from "./keys.js";
 import { profileView } from "./profile.js";
 import { searchView } from "./search.js";
+import { askServed } from "./served.js";
 import { drawShopper } from "./shopper.js";
 import { change, listen, state } from "./state.js";
 
@@ -70,17 +71,14 @@ async function begin() {
   themes();
   onKeyWanted(askKey);
   try {
-    const begun = await call("/console/start");
+    const begun = await askServed();
     const { given } = address();
-    setCurrency(begun.currency);
     change({ begun, user: given.get("user") || begun.shoppers[0]?.user || null, query: given.get("q") || "" });
   } catch (error) {
     byId("main").replaceChildren(h("h1", {}, "Tasteprint"), h("p", { class: "wrong", role: "alert" }, error.message),
       h("p", {}, h("button", { type: "button", class: "primary", on: { click: () => location.reload() } }, "Try again")));
     return;
   }
-  const { begun } = state;
-  byId("served").textContent = `${(begun.shop || "shop").replaceAll("_", " ")}, ${count(begun.items, "item")}, version ${begun.version}`;
   if (hasKey()) {
     byId("key").hidden = false;
     byId("key").addEventListener("click", async () => { if (await changeKey()) location.hash === "#/health" ? show() : change({ user: state.user }); });

@@ -6,6 +6,7 @@ import { intentCard } from "./intent.js";
 import { movesCard, portraitOf, remember, tell } from "./moves.js";
 import { newcomerCard } from "./newcomer.js";
 import { glide, lists, places } from "./results.js";
+import { cameFrom } from "./served.js";
 import { change, listen, muted, state } from "./state.js";
 import { panel } from "./weights.js";
 
@@ -54,6 +55,7 @@ export function searchView(root) {
       if (mine !== view.turn) return;
       view.found = { ...found, weights: state.weights };
       place.wrong.replaceChildren();
+      cameFrom(found.version);
       draw(keepKnobs);
     } catch (error) {
       if (error.name !== "AbortError" && mine === view.turn) place.wrong.replaceChildren(h("p", { class: "wrong", role: "alert" }, error.message));
@@ -67,7 +69,10 @@ export function searchView(root) {
     if ("user" in changed) drawSwitch();
     if ("query" in changed && box.value.trim() !== state.query) box.value = state.query;
     if ("steps" in changed && Object.keys(changed).length === 1) return place.moves.replaceChildren(movesCard());
-    if ("portraits" in changed) return drawTries(place.try);
+    if ("portraits" in changed) {
+      if ("begun" in changed) lookAt();
+      return drawTries(place.try);
+    }
     const knob = ["weights", "specificity", "diversity"].some((name) => name in changed) && !("query" in changed) && !("user" in changed) && !changed.reset;
     clearTimeout(waiting);
     waiting = setTimeout(() => refresh(knob).then(() => { if ("query" in changed && view.found) announce(heard(view.found)); }), knob ? 60 : 0);
