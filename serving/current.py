@@ -22,6 +22,7 @@ from ..retrieval.catalogue_journal import Speaker
 from ..retrieval.engine import Engine
 from .gather import GatherCount
 from .histories import Catalogue
+from .memory import give_back
 
 _LOG = logging.getLogger("tasteprint.serving")
 
@@ -82,6 +83,7 @@ class Current:
         self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._exchanged = False
         self.swaps = self.failures = 0
 
     def get(self) -> Served:
@@ -94,11 +96,15 @@ class Current:
         A version that cannot be opened is told in the log, and the old one goes on being served.
         """
         with self._refreshing:
+            if self._exchanged:  # a moment ago: no request uses the old one any more
+                self._exchanged = False
+                give_back()
             try:
                 swapped = self._published() != self._served.version
                 followed = self._follow(self._opener() if swapped else self._served)
                 if followed is not self._served:
                     self._served = self._warm(followed)
+                    self._exchanged = True
             except (TasteprintError, OSError, KeyError, TypeError, ValueError) as error:  # whatever was published there
                 self.failures += 1
                 _LOG.error("the published version or its changes cannot be opened, the old one stays: %s", error)

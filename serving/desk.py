@@ -20,7 +20,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from .config import ServeConfig
 from .items import n_sold
 from .keys import ApiKey, Scope, caller
-from .metrics import Metrics, memory_bytes
+from .memory import memory_bytes
+from .metrics import Metrics
 from .problems import Problem, documented
 from .rates import OwnRates, Rates
 from .service import Service

@@ -7,7 +7,6 @@ the client library is imported; a page read from any of them then tells of all t
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -55,16 +54,6 @@ class Metrics:
 
     def _gauge(self, name: str, says: str, of_workers: str) -> Gauge:
         return Gauge(f"tasteprint_{name}", says, registry=self.registry, multiprocess_mode=of_workers)  # type: ignore[arg-type]
-
-
-def memory_bytes() -> tuple[int, int]:
-    """This process's own memory and its view of mapped files; zeros on a system that does not tell."""
-    told = Path("/proc/self/status")
-    if not told.is_file():
-        return 0, 0
-    lines = dict(line.split(":", 1) for line in told.read_text(encoding="ascii").splitlines() if ":" in line)
-    own, mapped = (int(lines.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssFile"))
-    return own, mapped
 
 
 def forget_worker(pid: int) -> None:
