@@ -22,7 +22,7 @@ from .types import NO_ROW, Found, Mask, Rows, Scores, best_of, check_allowed, ch
 
 _CHUNK = 8  # queries a thread takes at least
 _SHARED = 4  # times as many rows are compared, all of them, where a batch shares reading them
-_RARE = 0.03  # share of the rows up to which the sketch chooses
+_RARE = 0.02  # share of the rows up to which the sketch chooses
 _LIKELY = 600  # rows it chooses for up to ten wanted
 
 

@@ -18,7 +18,8 @@ from .config import IndexConfig
 from .types import Mask, Rows, Scores, import_faiss
 
 _WIDER = 1.5  # groups ranked at first, per group that evenly spread allowed rows would need
-_MORE = 2.0  # times the root of the share of allowed rows: part of an unfiltered query's comparisons that are made
+_MORE = 1.25  # times the root of the share of allowed rows: part of an unfiltered query's comparisons that are made
+_OFTEN = 0.3  # share above which the nearest groups are much the same as without a filter
 _RARE = 0.05  # share of allowed rows below which they are counted by group, not sampled
 _SAMPLE = 64  # rows of a group that are looked at, to estimate how many of it are allowed
 
@@ -105,22 +106,24 @@ class IvfScanner:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Nearness and number of the groups to look into, both (n_queries, m); -1 for none.
 
-        Those that hold allowed rows, by nearness, until enough of them are compared: as many as without a filter, or
-        where few rows are allowed a larger part of those than without.
+        Those that hold allowed rows, by nearness: as many as without a filter, twice as many where it takes most of the
+        near ones, and on until enough rows are compared: the fewer are allowed, the larger a part of them.
         """
         may = int(np.count_nonzero(allowed))
         share = max(may, 1) / len(allowed)
         goal = min(may, int(np.ceil(effort * len(allowed) / self.most * min(1.0, _MORE * share**0.5))))
+        least = effort if share > _OFTEN else 2 * effort
         counted = np.bincount(self.group_of[np.flatnonzero(allowed)], minlength=self.most) if share < _RARE else None
-        ranked = min(self.most, int(_WIDER * goal / may * self.most) + 8)
+        ranked = min(self.most, max(int(_WIDER * goal / max(may, 1) * self.most), least) + 8)
         while True:
             nearness, lists = self.index.quantizer.search(queries, ranked)
             held = self._held(lists, allowed) if counted is None else np.where(lists < 0, 0, counted[lists])
             before = np.cumsum(held, axis=1) - held
-            if ranked == self.most or (before[:, -1] + held[:, -1] >= goal).all():
+            number = np.cumsum(held > 0, axis=1)
+            if ranked == self.most or ((before[:, -1] + held[:, -1] >= goal) & (number[:, -1] >= least)).all():
                 break
             ranked = min(self.most, 4 * ranked)
-        chosen = (held > 0) & (before < goal)
+        chosen = (held > 0) & ((before < goal) | (number <= least))
         width = max(1, int(chosen.sum(axis=1).max()))
         first = np.argsort(~chosen, axis=1, kind="stable")[:, :width]  # the chosen ones, still by nearness
         lists = np.where(np.take_along_axis(chosen, first, 1), np.take_along_axis(lists, first, 1), -1)

@@ -242,7 +242,7 @@ def test_groups_without_allowed_rows_are_passed_over(kind: str, built: dict[str,
         assert (rows >= 0).all()
         assert far[rows[0]].all()
         hits.append(len(set(rows[0].tolist()) & exact(matrix, query[None], 10, far)[0]))
-    assert np.mean(hits) >= 5  # of 10, comparing less than half of the 200 allowed rows
+    assert np.mean(hits) >= 3.5  # of 10, comparing a third of the 200 allowed rows
 
 
 def test_blocks_must_fill_the_rows() -> None:
