@@ -6,11 +6,9 @@ Needs a Chromium and playwright; axe-core is looked for in ``node_modules`` of t
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +21,6 @@ pytest.importorskip("prometheus_client")
 pytest.importorskip("uvicorn")
 pytest.importorskip("playwright.sync_api")
 
-import uvicorn
 from playwright import sync_api
 
 from tasteprint import serving_setup
@@ -31,15 +28,13 @@ from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store
+from tests.serving.console_visit import NARROW, WIDE, Running, Visit, moved, republish, titles
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = str(tiny_shop().events["user_id"].iloc[0])
 CONFIG = ServeConfig(clock="shop", poll_s=60, timeout_s=30)
-WIDTHS = (1280, 390)
-NARROW, WIDE = 390, 1280
-CALM = {"reduced_motion": "reduce"}
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +63,6 @@ def axe() -> str:
     pytest.skip("axe-core is not installed; npm install axe-core, or set AXE_CORE to its axe.min.js")
 
 
-class Running:
-    """An application on a port of loopback."""
-
-    def __init__(self, app: Any) -> None:
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="on"))
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        for _ in range(600):
-            if self.server.started:
-                break
-            time.sleep(0.05)
-        self.address = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(20)
-
-
 @pytest.fixture(scope="module")
 def filled(tiny_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "store.sqlite"
@@ -103,24 +80,6 @@ def address(tiny_workspace: Path, filled: Path, tmp_path_factory: pytest.TempPat
     running.stop()
 
 
-class Visit:
-    """A page, and everything that went wrong in it."""
-
-    def __init__(self, browser: Any, width: int, **options: Any) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 860}, **(CALM | options))
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.wrong: list[str] = []
-        self.elsewhere: list[str] = []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", self._heard)
-        self.page.on("request", lambda request: self.elsewhere.append(request.url))
-
-    def _heard(self, message: Any) -> None:
-        if message.type == "error" and "status of 4" not in message.text and "status of 503" not in message.text:
-            self.wrong.append(message.text)
-
-
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Any]:
     """Makes visits; afterwards none may have had an error."""
@@ -134,22 +93,6 @@ def visit(browser: Any) -> Iterator[Any]:
     for one in made:
         one.context.close()
         assert one.wrong == []
-
-
-def first_item(page: Any) -> str:
-    return page.locator(".list.own li .title").first.inner_text()
-
-
-def titles(page: Any) -> list[str]:
-    return page.locator(".list.own > ol > li .title").all_inner_texts()
-
-
-def moved(page: Any, before: list[str]) -> list[str]:
-    """Titles once they are others than ``before``."""
-    shown = "[...document.querySelectorAll('.list.own > ol > li .title')].map(title => title.innerText)"
-    said = json.dumps(before, separators=(",", ":"), ensure_ascii=False)
-    page.wait_for_function(f"before => JSON.stringify({shown}) !== before", arg=said)
-    return titles(page)
 
 
 def test_a_search_is_answered_twice_read_and_explained(visit: Any, address: str) -> None:
@@ -264,9 +207,6 @@ def test_shoppers_are_found_by_id_with_the_keyboard_alone(visit: Any, address: s
 
 
 def test_a_new_version_is_noticed(visit: Any, tiny_workspace: Path, filled: Path, tmp_path: Path) -> None:
-    from tasteprint.profiling.artefact import read_artefact, write_artefact
-    from tasteprint.workspace import KIND
-
     workspace = tmp_path / "workspace"
     shutil.copytree(tiny_workspace, workspace)
     store = open_store(str(shutil.copy(filled, tmp_path / "store.sqlite")))
@@ -275,16 +215,7 @@ def test_a_new_version_is_noticed(visit: Any, tiny_workspace: Path, filled: Path
     page.goto(f"{running.address}/")
     page.wait_for_selector(".list.own > ol > li")
     before = page.locator("#served").inner_text()
-    held = read_artefact(workspace / "model", kind=KIND)
-    write_artefact(
-        workspace / "model",
-        kind=KIND,
-        stamp=held.stamp,
-        inputs={**held.inputs, "swap": "1"},
-        arrays=held.arrays,
-        tables=held.tables,
-        meta=held.meta,
-    )
+    republish(workspace)
     for _ in range(60):
         page.get_by_label("Search the shop").fill(f"tea {time.monotonic()}")
         page.keyboard.press("Enter")
@@ -346,7 +277,7 @@ def test_what_a_shop_wrote_is_text_and_never_code(visit: Any, address: str) -> N
     assert page.locator("main img").count() == 0
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_view_is_readable_by_everybody(visit: Any, address: str, axe: str, width: int, dark: bool) -> None:
     made = visit(width, color_scheme="dark" if dark else "light")
