@@ -8,6 +8,7 @@ with an id are kept, so only those are learned from. Events that arrived late be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,8 +57,8 @@ def read_impressions(
     if not pages:
         return None
     log = _together(logs, catalogue)
-    user = np.asarray(users, dtype=np.int64)
-    start = log.user_start[user]
+    cluster = np.asarray(users, dtype=np.int64)
+    start = log.user_start[cluster]
     requests = Requests(
         log,
         start,
@@ -76,7 +77,7 @@ def read_impressions(
         request=np.repeat(np.arange(len(pages)), [len(page.gain) for page in pages]),
         item=np.concatenate([np.array(sorted(page.gain), dtype=np.int64) for page in pages]),
         chosen=np.array([page.gain[row] for page in pages for row in sorted(page.gain)], dtype=np.float32),
-        cluster=user,
+        cluster=cluster,
     )
 
 
@@ -107,7 +108,7 @@ def _together(logs: Sequence[EventLog], catalogue: Catalogue) -> EventLog:
     """The logs of several shoppers as one."""
     lengths = [len(log) for log in logs]
     names = ("item", "at_s", "kind", "weight", "quantity", "price")
-    columns = {name: np.concatenate([getattr(log, name) for log in logs]) for name in names}
+    columns: dict[str, Any] = {name: np.concatenate([getattr(log, name) for log in logs]) for name in names}
     return EventLog(
         user_ids=np.concatenate([log.user_ids for log in logs]),
         item_ids=catalogue.item_ids,
