@@ -62,13 +62,21 @@ TAKE = """
 import sys
 from pathlib import Path
 from tasteprint.serving.rates import SharedRates
-rates = SharedRates(Path(sys.argv[1]), ["front", "other"], 1e-9, 500, clock=lambda: 1.0)
-print(sum(rates.wait_s("front") == 0.0 for _ in range(400)))
+path = Path(sys.argv[1])
+rates = SharedRates(path, ["front", "other"], 1e-9, 90_000, clock=lambda: 1.0)
+print("ready", flush=True)
+while not path.with_suffix(".go").exists():
+    pass
+print(sum(rates.wait_s("front") == 0.0 for _ in range(40_000)))
 """
 
 
 def test_processes_share_one_bucket(tmp_path: Path) -> None:
-    make_buckets(tmp_path / "rates", ["other", "front"], burst=500, now_s=1.0)
+    make_buckets(tmp_path / "rates", ["other", "front"], burst=90_000, now_s=1.0)
     words = [sys.executable, "-c", TAKE, str(tmp_path / "rates")]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert sum(int(process.communicate(timeout=120)[0]) for process in running) == 500
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    (tmp_path / "rates.go").touch()  # all at the same moment
+    assert sum(int(process.communicate(timeout=120)[0]) for process in running) == 90_000
