@@ -1,6 +1,6 @@
 """Complements: what is taken together with an item and is not like it.
 
-Counts are worked out for one item when it is asked for, from the log as it is: nothing to fit, nothing to keep. How
+Counts are worked out for one item when it is asked for, from the log as it is: `fit_taken` only puts it in order. How
 surely two items go together is the log-likelihood ratio of their counts; what is much like the item (another brand of
 the same thing) is left out.
 
@@ -56,6 +56,39 @@ class Together:
     shoppers: int
 
 
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """A log's events that speak for their items, ready to be counted.
+
+    Attributes:
+        item: item row of each, (n,)
+        user: shopper of each, ascending, (n,)
+        line: when, with shoppers one after another on one axis, farther apart than the window, ascending, (n,)
+        holders: shoppers who took each item, (n_items,)
+        shoppers: shoppers who took anything
+        window_s: seconds between two events that are one basket
+    """
+
+    item: Ints
+    user: Ints
+    line: NDArray[np.float64]
+    holders: Ints
+    shoppers: int
+    window_s: float
+
+    def together(self, row: int) -> Together:
+        """What was taken with the item at ``row``."""
+        mine, n_items = np.flatnonzero(self.item == row), len(self.holders)
+        first = np.searchsorted(self.line, self.line[mine] - self.window_s, side="left")
+        last = np.searchsorted(self.line, self.line[mine] + self.window_s, side="right")
+        near = np.repeat(first, last - first) + _steps(last - first)
+        pairs = np.unique(self.user[near] * n_items + self.item[near])
+        both = np.bincount(pairs % n_items, minlength=n_items)
+        both[row] = 0
+        rows = np.flatnonzero(both)
+        return Together(rows, both[rows], self.holders[rows], int(self.holders[row]), self.shoppers)
+
+
 def complements(
     engine: Engine,
     item_id: str,
@@ -63,10 +96,20 @@ def complements(
     k: int = 10,
     filters: Filters | None = None,
     config: ComplementsConfig | None = None,
+    taken: Taken | None = None,
 ) -> tuple[Recommendation, ...]:
     """The ``k`` items that most surely go with an item, best first; fewer where fewer do.
 
     The score is the log-likelihood ratio, in nats times two: 10.8 would come about by chance once in 1,000 pairs.
+
+    Args:
+        engine: of the shop
+        item_id: the item; it may have been removed from sale
+        k: items wanted, >= 1
+        filters: hard conditions
+        config: what counts as going together
+        taken: of the engine's log, where many items are asked about; its window stands above the config's. None = found
+            here, which reads the whole log
 
     Raises:
         UnknownIdError: no such item.
@@ -76,7 +119,7 @@ def complements(
         raise ConfigError(f"k must be at least 1, got {k}")
     config = config or ComplementsConfig()
     row = engine.facts.any_row(item_id)
-    told = taken_together(engine.log, row, window_s=config.window_s)
+    told = (fit_taken(engine.log, window_s=config.window_s) if taken is None else taken).together(row)
     meaning = engine.recommender.space.items["meaning"]
     surely = surprise(told.both, told.own, told.others, told.shoppers)
     allowed = allowed_items(filters, engine.facts, np.array([row], dtype=np.int64))
@@ -96,26 +139,18 @@ def taken_together(log: EventLog, row: int, *, window_s: float) -> Together:
 
     Only events that speak for their item count; the item itself is left out.
     """
+    return fit_taken(log, window_s=window_s).together(row)
+
+
+def fit_taken(log: EventLog, *, window_s: float) -> Taken:
+    """What `complements` needs of a log, found once where many items are asked about."""
     good = log.weight > 0
     item, at_s, user = log.item[good].astype(np.int64), log.at_s[good], log.user()[good].astype(np.int64)
-    shoppers = len(np.unique(user))
-    mine = np.flatnonzero(item == row)
-    if not len(mine):
-        none = np.zeros(0, dtype=np.int64)
-        return Together(none, none, none, 0, shoppers)
-    span = float(np.ptp(at_s)) + 2.0 * window_s + 1.0
-    line = user * span + (at_s - at_s.min())  # shoppers one after another on one axis, farther apart than the window
-    first = np.searchsorted(line, line[mine] - window_s, side="left")
-    last = np.searchsorted(line, line[mine] + window_s, side="right")
-    near = np.repeat(first, last - first) + _steps(last - first)
-    pairs = np.unique(user[near] * log.n_items + item[near])
-    both = np.bincount(pairs % log.n_items, minlength=log.n_items)
-    both[row] = 0
-    rows = np.flatnonzero(both)
-    anywhere = np.isin(item, rows)
-    having = np.unique(user[anywhere] * log.n_items + item[anywhere])
-    others = np.bincount(having % log.n_items, minlength=log.n_items)
-    return Together(rows, both[rows], others[rows], len(np.unique(user[mine])), shoppers)
+    if not len(item):
+        return Taken(item, user, at_s, np.zeros(log.n_items, dtype=np.int64), 0, window_s)
+    line = user * (float(np.ptp(at_s)) + 2.0 * window_s + 1.0) + (at_s - at_s.min())
+    holders = np.bincount(np.unique(user * log.n_items + item) % log.n_items, minlength=log.n_items)
+    return Taken(item, user, line, holders, len(np.unique(user)), window_s)
 
 
 def surprise(both: Ints, own: int, others: Ints, total: int) -> NDArray[np.float64]:

@@ -13,7 +13,13 @@ from tasteprint.profiling.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError, UnknownIdError
 from tasteprint.profiling.log import Requests
 from tasteprint.retrieval.audience import fit_audience
-from tasteprint.retrieval.complements import ComplementsConfig, complements, surprise, taken_together
+from tasteprint.retrieval.complements import (
+    ComplementsConfig,
+    complements,
+    fit_taken,
+    surprise,
+    taken_together,
+)
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.recommender import fit_recommender
@@ -254,3 +260,15 @@ def test_asking_an_audience_is_checked(engine):
         audience.wanting("i00000", k=0)
     with pytest.raises(UnknownIdError):
         audience.wanting("nothing")
+
+
+def test_complements_of_many_items_read_the_log_once(engine):
+    taken = fit_taken(engine.log, window_s=3600.0)
+    for row in (0, 1, 2, 9):
+        item_id = f"i{row:05d}"
+        assert complements(engine, item_id, taken=taken) == complements(engine, item_id)
+
+
+def test_a_log_of_nothing_has_no_complements(engine):
+    nothing = fit_taken(engine.log.select(np.zeros(len(engine.log), dtype=bool)), window_s=60.0)
+    assert complements(engine, "i00000", taken=nothing) == ()
