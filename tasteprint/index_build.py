@@ -10,7 +10,6 @@ import numpy as np
 
 from .bench_memory import watch
 from .index_task import Task
-from .profiling.stamp import EncoderStamp
 from .retrieval.index import INDEXES, IndexConfig, build_index
 from .retrieval.index.store import save_index
 from .retrieval.index.tune import tune_index
@@ -25,7 +24,6 @@ def build_tuned(
     config: IndexConfig,
     target: float,
     clock: Callable[[], float],
-    stamp: EncoderStamp | None = None,
 ) -> dict[str, Any]:
     """Build, tune and publish an index; returns what the manifest says of it.
 
@@ -35,7 +33,6 @@ def build_tuned(
         config: kind and structure
         target: recall at 10
         clock: times building and single queries
-        stamp: of the encoder whose vectors they are
 
     Raises:
         ArtefactError: the vectors cannot be indexed, or the folder cannot be written.
@@ -57,7 +54,7 @@ def build_tuned(
             "build_peak": {"planned": sizes.build_peak, "used": watched.peak},
         },
     }
-    save_index(index, out, stamp=stamp, measured=report)
+    save_index(index, out, stamp=task.stamp, measured=report)
     return report
 
 

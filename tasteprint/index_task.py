@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .bench_vectors import fit_mixture
 from .profiling.errors import ConfigError
+from .profiling.stamp import EncoderStamp
 from .retrieval.index.approximate import block_mix
 from .retrieval.index.tune import Queries
 
@@ -35,12 +36,14 @@ class Task:
         widths: of the blocks
         queries: by mix of blocks, each (n, dim)
         source: where they come from, in words
+        stamp: of the encoder that made the vectors, where known
     """
 
     vectors: Matrix
     widths: tuple[int, ...]
     queries: Queries
     source: str
+    stamp: EncoderStamp | None = None
 
 
 def workspace_task(opened: Workspace, n: int, *, rng: np.random.Generator) -> Task:
@@ -75,7 +78,7 @@ def workspace_task(opened: Workspace, n: int, *, rng: np.random.Generator) -> Ta
             asked[name].append(View.make(engine, requests, weights, (None, query), 0.5).query_vector)
     queries = {name: np.vstack(some).astype(np.float32) for name, some in asked.items() if np.any(some)}
     widths = tuple(width for name in TEXT_BLOCKS if (width := dims[name]))
-    return Task(engine.texts, widths, queries, f"text blocks of {opened.shop.name}")
+    return Task(engine.texts, widths, queries, f"text blocks of {opened.shop.name}", opened.encoder.stamp)
 
 
 def matrix_task(
@@ -105,7 +108,7 @@ def enlarged(task: Task, n: int, *, rng: np.random.Generator) -> Task:
     clusters = max(1, len(real) // _PER_CLUSTER)
     mixture = fit_mixture(real, task.widths, n_clusters=clusters, seed=int(rng.integers(1 << 16)))
     said = f"{n:,} drawn from a mixture of {clusters:,} Gaussians fitted to {len(real):,} {task.source}"
-    return replace(task, vectors=mixture.draw(n, rng=rng), source=said)
+    return replace(task, vectors=mixture.draw(n, rng=rng), source=said, stamp=None)
 
 
 def _mix_name(mix: int, n_blocks: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from tasteprint.bench_memory import resident_bytes, watch
 from tasteprint.bench_rivals import RIVALS
 from tasteprint.bench_vectors import fit_mixture
 from tasteprint.commands import index as index_command
-from tasteprint.index_task import Task, enlarged, matrix_task
-from tasteprint.profiling.errors import ConfigError
+from tasteprint.index_task import Task, enlarged, matrix_task, workspace_task
+from tasteprint.profiling.errors import ArtefactError, ConfigError
 from tasteprint.retrieval.index.store import measured, open_index
+from tasteprint.workspace import open_workspace
 
 
 def app() -> typer.Typer:
@@ -157,3 +159,22 @@ def test_bytes_taken_and_given_back_are_seen() -> None:
     seen = watch(work)
     assert 30e6 < seen.held < 60e6
     assert 80e6 < seen.peak < 160e6
+
+
+def test_a_workspace_asks_with_its_own_shoppers_and_words(tiny_workspace: Path, tmp_path: Path) -> None:
+    opened = open_workspace(tiny_workspace)
+    task = workspace_task(opened, 12, rng=np.random.default_rng(0))
+    assert task.vectors is opened.engine.texts
+    assert sum(task.widths) == task.vectors.shape[1]
+    meaning, taste = task.widths[0], slice(task.widths[0], None)
+    assert (task.queries["meaning"][:, taste] == 0).all()
+    np.testing.assert_allclose(np.linalg.norm(task.queries["meaning"], axis=1), 1, atol=1e-5)
+    assert (task.queries["taste"][:, :meaning] == 0).all()
+    assert task.queries["taste"].any(axis=1).all()
+    out = tmp_path / "index"
+    said = run("index", "build", "-w", str(tiny_workspace), "--out", str(out), "--kind", "ivf-sq8", "--sample", "12")
+    assert "recall at 10: meaning" in said
+    open_index(out, stamp=opened.encoder.stamp)
+    with pytest.raises(ArtefactError, match="vectors of different encoders"):
+        open_index(out, stamp=replace(opened.encoder.stamp, weights="0" * 64))
+    assert "chosen" in run("index", "plan", "-w", str(tiny_workspace))
