@@ -146,7 +146,7 @@ def ladder(most: int) -> list[int]:
     """Efforts worth trying: about a fifth apart.
 
     >>> ladder(10)
-    [1, 2, 3, 4, 5, 6, 8, 10]
+    [1, 2, 3, 4, 5, 6, 7, 9, 10]
     """
     steps = sorted({min(most, round(1.2**step)) for step in range(1, 80) if 1.2 ** (step - 1) < most} | {1, most})
     return steps
