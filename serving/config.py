@@ -19,6 +19,7 @@ class ServeConfig(BaseModel):
     writers: int = Field(default=8, ge=1, le=64, description="requests with events written at the same time, the same")
     waiting: int = Field(default=64, ge=0, le=10_000, description="requests that may wait for either; more get 503")
     timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request may take, waiting included")
+    head_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's head may take to arrive")
     body_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's body may take to arrive")
     shutdown_s: float = Field(default=10.0, ge=0, le=600, description="seconds running requests get when stopped")
     max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 28, description="longest body taken")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .profiling.errors import ExtraMissingError, TasteprintError
 from .serving.config import ServeConfig
 from .serving.keys import ANYBODY, ApiKey
+from .serving.patience import patient_protocol
 from .serving.rates import SharedRates, make_buckets
 from .serving.store import open_store
 from .serving.workers import listen, run_workers, stop_with_parent
@@ -135,6 +136,7 @@ def _serve(app: FastAPI, bound: socket.socket, config: ServeConfig, started: Cal
                 started()
 
     options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False}
+    options["http"] = patient_protocol(config.head_timeout_s)
     made = uvicorn.Config(app, timeout_graceful_shutdown=int(config.shutdown_s), **options)
     gc.collect()
     gc.freeze()  # a catalogue is millions of objects: looking through them again would hold up the slowest answers
