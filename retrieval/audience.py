@@ -3,6 +3,8 @@
 A shopper's row is the same fused vector a request of theirs would be searched with, in units of their own spread over
 the catalogue, so that scores compare between shoppers: 3 means three standard deviations above what the average item is
 to that shopper. Only the blocks take part, which is what makes it one search; a new item needs no history of its own.
+Wanting is not buying: how much a shopper does at all is one more part, ``activity``, without which a list of who would
+buy is worse than the most active shoppers (`docs/search.md`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ PARTS: tuple[str, ...] = ("taste_long", "taste_short", "taste_learned", "behavio
 """Parts of a shopper that an item is held against; meaning is of queries, context of moments."""
 EQUAL: Mapping[str, float] = {"taste_long": 1.0, "taste_short": 0.5, "taste_learned": 1.0, "behaviour": 0.5}
 """Weights where the engine's own leave all of these parts out."""
+ACTIVITY = 3.3
+"""Weight of a shopper's activity, in standard deviations of the logarithm of their events over all shoppers."""
+_ACTIVE = "activity"
 _BATCH = 2048
 
 
@@ -65,7 +70,7 @@ class Audience:
     Attributes:
         engine: whose shoppers and items they are
         users: row in the engine's log of each shopper, (n,)
-        parts: shopper side of each part, weighted and scaled, each (n, d_block)
+        parts: shopper side of each part, weighted and scaled, each (n, d_block); ``activity`` is (n, 1)
         index: over the parts of each block added up, blocks side by side
         blocks: the blocks in that order
         centre: mean item of each block, (d_block,)
@@ -100,9 +105,10 @@ class Audience:
         if not allowed.any():
             return ()
         sides = {name: self.engine.recommender.space.items[name][row] - self.centre[name] for name in self.blocks}
-        query = np.concatenate([sides[name] for name in self.blocks])
+        sides[_ACTIVE] = np.ones(1, dtype=np.float32)
+        query = np.concatenate([sides[name] for name in (*self.blocks, _ACTIVE)])
         found, _ = self.index.search(query, min(k, int(allowed.sum())), allowed=allowed)
-        amounts = {name: rows[found].astype(np.float64) @ sides[PART_BLOCK[name]] for name, rows in self.parts.items()}
+        amounts = {name: rows[found].astype(np.float64) @ sides[_side(name)] for name, rows in self.parts.items()}
         score = np.sum(list(amounts.values()), axis=0) if amounts else np.zeros(len(found))
         order = np.lexsort((found, -score))
         return tuple(self._told(int(found[at]), rank, int(at), amounts) for rank, at in enumerate(order))
@@ -115,7 +121,7 @@ class Audience:
     def _allowed(self, row: int, also_owners: bool, attributes: Mapping[str, str] | None) -> NDArray[np.bool_]:
         """Shoppers that may be named, (n,)."""
         log = self.engine.log
-        allowed = np.any([rows.any(axis=1) for rows in self.parts.values()], axis=0)
+        allowed = np.any([rows.any(axis=1) for name, rows in self.parts.items() if name != _ACTIVE], axis=0)
         if not also_owners:
             took = np.unique(log.user()[(log.item == row) & np.isin(log.kind, TAKEN)])
             allowed &= ~np.isin(self.users, took)
@@ -126,7 +132,12 @@ class Audience:
 
 
 def fit_audience(
-    engine: Engine, *, now_s: float, kind: str = "flat", weights: Mapping[str, float] | None = None
+    engine: Engine,
+    *,
+    now_s: float,
+    kind: str = "flat",
+    weights: Mapping[str, float] | None = None,
+    activity: float = ACTIVITY,
 ) -> Audience:
     """Every shopper with events before ``now_s``, as they are then.
 
@@ -135,10 +146,13 @@ def fit_audience(
         now_s: seconds since 1970 UTC
         kind: of the index, see `retrieval.index`
         weights: of the parts in `PARTS`; None = the engine's own, or `EQUAL` where those leave all of them out
+        activity: weight of how much a shopper does; 0 = who would want it, whether or not they buy at all
 
     Raises:
         ConfigError: an unknown part, a weight that is not finite, no part with a weight, or nobody has events.
     """
+    if not np.isfinite(activity):
+        raise ConfigError(f"activity must be finite, got {activity}")
     chosen = _weights(engine, weights)
     log, space = engine.log, engine.recommender.space
     so_far = np.r_[0, np.cumsum(log.at_s <= now_s)]  # a shopper's events are in order of time
@@ -158,9 +172,18 @@ def fit_audience(
             parts[name][first : first + len(some)] = wide * scale[:, None]
     blocks = tuple(b for b in BLOCKS if any(PART_BLOCK[name] == b for name in chosen))
     sides = [sum(rows for name, rows in parts.items() if PART_BLOCK[name] == block) for block in blocks]
-    matrix = np.ascontiguousarray(np.hstack(sides), dtype=np.float32)
+    events = np.log1p(stop[users] - log.user_start[users])
+    spread = float(events.std())
+    active = activity * (events - events.mean()) / spread if spread > 0 else np.zeros(len(users))
+    parts[_ACTIVE] = active[:, None].astype(np.float32)
+    matrix = np.ascontiguousarray(np.hstack([*sides, parts[_ACTIVE]]), dtype=np.float32)
     centre = {block: space.items[block].mean(axis=0, dtype=np.float64).astype(np.float32) for block in blocks}
     return Audience(engine, users, parts, build_index(matrix, kind=kind), blocks, centre)
+
+
+def _side(part: str) -> str:
+    """The side of an item that a part of a shopper is held against."""
+    return part if part == _ACTIVE else PART_BLOCK[part]
 
 
 def _weights(engine: Engine, weights: Mapping[str, float] | None) -> dict[str, float]:

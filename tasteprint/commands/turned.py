@@ -94,6 +94,9 @@ def audience(
     attribute: Annotated[
         list[str] | None, typer.Option("--attribute", help="NAME=VALUE that shoppers must have. Repeatable.")
     ] = None,
+    activity: Annotated[
+        float | None, typer.Option("--activity", help="Weight of how much a shopper does; 0 = of their taste alone.")
+    ] = None,
     at: AtOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="CSV file for rank, user_id, score.")] = None,
     as_json: JsonOption = False,
@@ -106,11 +109,12 @@ def audience(
 
       tasteprint audience 1029743 -w work/grocery --attribute age=25-34 --json
     """
-    from ..retrieval.audience import fit_audience
+    from ..retrieval.audience import ACTIVITY, fit_audience
     from ..workspace import open_workspace
 
     opened = open_workspace(str(workspace))
-    asked = fit_audience(opened.engine, now_s=moment(at, opened.last_s + 1.0))
+    weight = ACTIVITY if activity is None else activity
+    asked = fit_audience(opened.engine, now_s=moment(at, opened.last_s + 1.0), activity=weight)
     wanted = dict(pairs("--attribute must be NAME=VALUE such as age=25-34", attribute)) or None
     found = asked.wanting(item, k=k, also_owners=owners, attributes=wanted)
     if out is not None:

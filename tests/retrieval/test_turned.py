@@ -203,7 +203,7 @@ def _by_hand(engine: Engine, row: int, now_s: float, weights: dict[str, float]) 
 def test_audiences_are_weighted_z_scores_over_the_catalogue(engine, share_of_time):
     first = float(engine.log.at_s.min())
     now_s = first + share_of_time * (_end(engine) - first)
-    audience = fit_audience(engine, now_s=now_s)
+    audience = fit_audience(engine, now_s=now_s, activity=0.0)
     for row in (0, 11):
         want = _by_hand(engine, row, now_s, OWN)
         found = audience.wanting(f"i{row:05d}", k=1000, also_owners=True)
@@ -247,6 +247,7 @@ def test_an_audience_of_a_shop_without_a_trained_taste(random_shop):
         ({"now_s": 3e9, "weights": {"meaning": 1.0}}, "not a part"),
         ({"now_s": 3e9, "weights": {"behaviour": float("nan")}}, "finite"),
         ({"now_s": 3e9, "weights": {"behaviour": 0.0}}, "must have a weight"),
+        ({"now_s": 3e9, "activity": float("inf")}, "activity"),
     ],
 )
 def test_options_of_an_audience_are_checked(engine, options, said):
@@ -272,3 +273,19 @@ def test_complements_of_many_items_read_the_log_once(engine):
 def test_a_log_of_nothing_has_no_complements(engine):
     nothing = fit_taken(engine.log.select(np.zeros(len(engine.log), dtype=bool)), window_s=60.0)
     assert complements(engine, "i00000", taken=nothing) == ()
+
+
+@pytest.mark.parametrize("activity", [3.0, -1.0])
+def test_activity_adds_the_same_to_every_item(engine, activity):
+    events = np.log1p(np.diff(engine.log.user_start))
+    z = dict(zip(engine.log.user_ids.tolist(), (events - events.mean()) / events.std(), strict=True))
+    plain = fit_audience(engine, now_s=_end(engine), activity=0.0)
+    active = fit_audience(engine, now_s=_end(engine), activity=activity)
+    for item_id in ("i00000", "i00042"):
+        before = {one.user_id: one.score for one in plain.wanting(item_id, k=1000)}
+        after = active.wanting(item_id, k=1000)
+        assert {one.user_id for one in after} == set(before)
+        for one in after:
+            assert one.score - before[one.user_id] == pytest.approx(activity * z[one.user_id], abs=1e-4)
+            assert dict(one.parts)["activity"] == pytest.approx(activity * z[one.user_id], abs=1e-5)
+        assert [one.score for one in after] == sorted((one.score for one in after), reverse=True)
