@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,7 @@ class ServeConfig(BaseModel):
     waiting_shown: int = Field(default=10_000, ge=1, description="answers that may wait to be written; more are lost")
     keep_shown_days: float = Field(default=90.0, gt=0, description="days that what was shown is kept")
     histories: int = Field(default=10_000, ge=1, description="shoppers whose history is kept in memory")
+    rules: Path | None = Field(default=None, description="TOML file of rules over every page: pin, bury, cap and so on")
     clock: Clock = Field(
         default="auto",
         description="what now is where a request does not say: wall, shop (just after the newest event), "

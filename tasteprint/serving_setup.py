@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from .profiling.shop import read_meta, read_shop
 from .profiling.yardsticks import Yardsticks
 from .retrieval.catalogue_update import apply_items
 from .retrieval.engine import Engine
+from .retrieval.rules import read_rules
 from .serving.bulk import load_events
 from .serving.config import ServeConfig
 from .serving.current import Current, Served
@@ -72,6 +74,7 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
 
     Raises:
         WorkspaceError, ArtefactError, EncoderError: as `workspace.open_workspace`.
+        ConfigError: the file of rules cannot be read.
     """
     version = published(workspace)  # before opening: if another one comes between, the next look finds it
     together: list[TogetherEncoder] = []
@@ -82,6 +85,8 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
 
     opened = open_workspace(workspace, around=around, changes=False)  # as built: what changed since is followed
     engine = opened.engine
+    if config.rules is not None:
+        engine = replace(engine, rules=read_rules(config.rules))
     if config.workers > 1:
         engine = _mapped(engine, workspace, version)
     if opened.removed:

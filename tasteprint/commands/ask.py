@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from .options import AtOption, JsonOption, WorkspaceOption, moment
+from .options import AtOption, JsonOption, RulesOption, WorkspaceOption, moment
 
 if TYPE_CHECKING:
     from ..retrieval.filters import Filters
@@ -33,7 +33,6 @@ AttributeOption = Annotated[
     typer.Option("--attribute", help="NAME=VALUE known of the shopper instead of what is stored. Repeatable."),
 ]
 DiversityOption = Annotated[float, typer.Option("--diversity", min=0, max=1, help="0 = by score alone.")]
-RulesOption = Annotated[Path | None, typer.Option("--rules", help="TOML file of rules: pin, bury, cap and so on.")]
 
 
 def search(

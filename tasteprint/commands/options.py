@@ -19,6 +19,7 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="One setting, KEY=VALUE, such as encoder.name=hash:64. Repeatable.")
 ]
+RulesOption = Annotated[Path | None, typer.Option("--rules", help="TOML file of rules: pin, bury, cap and so on.")]
 AtOption = Annotated[
     str | None, typer.Option("--at", help="Time of the request, ISO 8601 UTC; default: just after the newest event.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import ConfigOption, SetOption, WorkspaceOption
+from .options import ConfigOption, RulesOption, SetOption, WorkspaceOption
 
 StoreOption = Annotated[
     str | None,
@@ -31,6 +31,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes that answer; as --set workers=N. Default: one.")
     ] = None,
+    rules: RulesOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     fill: Annotated[
@@ -47,20 +48,27 @@ def serve(
 
       tasteprint serve -w work/grocery --host 0.0.0.0 --keys keys.json --store redis://127.0.0.1:6379/0
 
-      tasteprint serve -w work/grocery --workers 4 --set clock=shop
+      tasteprint serve -w work/grocery --workers 4 --rules rules.toml --set clock=shop
     """
     from ..profiling.errors import ConfigError
     from ..profiling.layers import read_layers
+    from ..retrieval.rules import read_rules
     from ..serving.config import ServeConfig
     from ..serving.keys import read_keys
     from ..serving.store import open_store
     from ..serving_run import Run, run_service
     from ..serving_setup import load_shop, published, store_address
 
-    given = [*(sets or ()), *([] if workers is None else [f"workers={workers}"])]
+    given = [
+        *(sets or ()),
+        *([] if workers is None else [f"workers={workers}"]),
+        *([] if rules is None else [f"rules={rules}"]),
+    ]
     settings = read_layers(ServeConfig, config, sets=given, hint=" (see: docs/serve.md)").settings
     if keys is None and not _loopback(host):
         raise ConfigError(f"host {host} can be reached from elsewhere: give --keys (make one: tasteprint serve-key)")
+    if settings.rules is not None:
+        read_rules(settings.rules)  # told now, not when a worker starts
     known = None if keys is None else read_keys(keys)
     published(workspace)  # before a store is made in a folder that is no workspace
     address = store_address(workspace, store)

@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 from tasteprint import serving_setup
 from tasteprint.profiling.artefact import read_artefact, write_artefact
+from tasteprint.profiling.errors import ConfigError
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.filters import Filters
 from tasteprint.serving import answers, item_routes, shapes
@@ -458,3 +459,21 @@ def test_filters_by_attribute_hold(client: TestClient) -> None:
     answer = post(client, "/v1/search", body)
     assert answer["items"] == []
     assert "no such colour" in answer["shortage"]
+
+
+def test_the_shops_rules_hold_for_every_page_and_say_so(tiny_workspace: Path, store_path: Path, tmp_path: Path) -> None:
+    with client_over(tiny_workspace, store_path) as plain:
+        before = post(plain, "/v1/search", {"query": "green tea", "k": 5})["items"]
+    last, first = before[-1]["item_id"], before[0]["item_id"]
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        f'[[rules]]\nrule = "pin"\nitems = ["{last}"]\nat = 1\n\n[[rules]]\nrule = "exclude"\nitems = ["{first}"]\n'
+    )
+    with client_over(tiny_workspace, store_path, CONFIG.model_copy(update={"rules": rules})) as ruled:
+        after = post(ruled, "/v1/search", {"query": "green tea", "k": 5})["items"]
+    assert after[0]["item_id"] == last
+    assert after[0]["rules"]
+    assert first not in {item["item_id"] for item in after}
+    rules.write_text("[[rules]]\nrule = 'praise'\n")
+    with pytest.raises(ConfigError, match="rule"):
+        serving_setup.served_from(tiny_workspace, CONFIG.model_copy(update={"rules": rules}))
