@@ -136,6 +136,8 @@ def map_tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     arrays = {}
     for name, says in header.items():
         first, stop = says["data_offsets"]
-        values = np.asarray(raw[start + first : start + stop]).view(np.dtype(DTYPES[says["dtype"]]).newbyteorder("<"))
-        arrays[name] = values.reshape(says["shape"])
+        values = raw[start + first : start + stop].view(np.dtype(DTYPES[says["dtype"]]).newbyteorder("<"))
+        # made an array last, so that its base is as long as itself: of a view of something longer, SciPy copies the
+        # data whenever it makes a matrix, and it makes one in every product
+        arrays[name] = np.asarray(values.reshape(says["shape"]))
     return arrays, metadata

@@ -172,7 +172,7 @@ def _csr_arrays(matrix: sp.csr_matrix) -> Arrays:
 
 
 def _csr(arrays: Mapping[str, NDArray[Any]]) -> sp.csr_matrix:
-    """A matrix over these very arrays: its constructor would copy what is mapped from a larger file."""
+    """A matrix over these very arrays, mapped or not: nothing is copied or looked through."""
     rows, columns = (int(n) for n in arrays["shape"])
     matrix = sp.csr_matrix((rows, columns), dtype=arrays["data"].dtype)
     matrix.data, matrix.indices, matrix.indptr = arrays["data"], arrays["indices"], arrays["indptr"]

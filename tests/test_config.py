@@ -74,9 +74,9 @@ def test_bare_words_are_text(text: str, value: str) -> None:
 
 
 def test_lists_and_numbers_are_read_as_toml() -> None:
-    sets = ['recommender.bm25.fields=["title"]', "recommender.bm25.k1 = 0.9"]
-    bm25 = load_settings(sets=sets, environ={}).settings.recommender.bm25
-    assert (bm25.fields, bm25.k1) == (("title",), 0.9)
+    sets = ['recommender.parts=["bm25", "popular"]', "recommender.bm25.k1 = 0.9"]
+    recommender = load_settings(sets=sets, environ={}).settings.recommender
+    assert (recommender.parts, recommender.bm25.k1) == (("bm25", "popular"), 0.9)
 
 
 @pytest.mark.parametrize(

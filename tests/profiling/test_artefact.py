@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from tasteprint.profiling import artefact
 from tasteprint.profiling.artefact import read_artefact, write_artefact
@@ -79,6 +80,18 @@ def test_arrays_are_mapped_and_equal_what_safetensors_reads(tmp_path: Path):
     np.testing.assert_array_equal(got, load_file(version(tmp_path) / "arrays.safetensors")["x"])
     with pytest.raises(ValueError, match="read-only"):
         got[0, 0] = 1
+
+
+def test_scipy_multiplies_with_mapped_arrays_without_copying_them(tmp_path: Path):
+    """It copies views of something much longer; what is mapped must not look like one."""
+    csr = sparse.random_array((200, 300), density=0.1, format="csr", rng=np.random.default_rng(0))
+    arrays = {name: getattr(csr, name) for name in ("data", "indices", "indptr")}
+    write_artefact(tmp_path, kind="numbers", arrays=arrays | {"beside": np.zeros(100_000)})
+    got = read_artefact(tmp_path, kind="numbers").arrays
+    again = sparse.csr_array((got["data"], got["indices"], got["indptr"]), shape=csr.shape)
+    assert np.shares_memory(again.data, got["data"])
+    assert np.shares_memory(sparse.csr_array(again).indices, got["indices"])
+    np.testing.assert_array_equal((csr @ csr.T).toarray(), (again @ again.T).toarray())
 
 
 def test_a_new_version_replaces_the_old_and_leaves_nothing(tmp_path: Path):
