@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from record import record
 
-from tasteprint.profiling.encoder import open_encoder
+from tasteprint.profiling.encoder import Encoder
 from tasteprint.workspace import open_workspace
 
 
@@ -20,10 +20,16 @@ def main() -> None:
     """Time N requests of different shoppers and queries, and the parts of one."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    opened = open_workspace(sys.argv[1])
+    bare: list[Encoder] = []
+
+    def keep(encoder: Encoder) -> Encoder:
+        bare.append(encoder)
+        return encoder
+
+    opened = open_workspace(sys.argv[1], around=keep)
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     rng = np.random.default_rng(0)
-    encoder = open_encoder(opened.settings.encoder)  # without the cache of queries: every query is a new one here
+    encoder = bare[0]  # without the cache of queries: every query is a new one here
     engine = replace(opened.engine, recommender=replace(opened.engine.recommender, encoder=encoder))
     users = rng.choice(engine.log.user_ids, n).tolist()
     titles = opened.items["title"].sample(3 * n, random_state=0).tolist()  # every ask is of a query of its own
