@@ -35,12 +35,12 @@ def test_items_come_and_go(workspace: Path) -> None:
     table.to_parquet(workspace / "new.parquet")
     table.assign(item_id=["c-0", "c-1", "007"], price=[1, None, 3]).to_csv(workspace / "new.csv", index=False)
     (workspace / "new.jsonl").write_text(json.dumps(LAMP) + "\n\n", encoding="utf-8")
-    assert run("add", workspace / "new.parquet", *there) == "3 items added or replaced\n"
+    assert run("add", workspace / "new.parquet", *there) == "added or replaced: 3\n"
     assert json.loads(run("add", workspace / "new.csv", *there, "--json")) == {"upserted": 3, "change": 2}
     run("add", workspace / "new.jsonl", *there)
     run("add", "-", *there, said=json.dumps(LAMP | {"title": "yellow kayak"}))
     gone = str(open_workspace(workspace).items["item_id"].iloc[0])
-    assert run("remove", gone, "p-0", "never", gone, *there) == "2 items removed\n"
+    assert run("remove", gone, "p-0", "never", gone, *there) == "removed: 2\n"
     told = json.loads(run("list", *there, "--json"))
     assert told.pop("change") == 5
     assert told == {"upserted": ["p-1", "p-2", "c-0", "c-1", "007", "n-1"], "removed": [gone, "p-0", "never"]}
@@ -51,10 +51,10 @@ def test_items_come_and_go(workspace: Path) -> None:
     assert "007" in opened.engine.titles
     assert run("reset", *there, "--through", 4) == "4 changes dropped; build again to have the shop's own catalogue\n"
     left = run("list", *there)
-    assert left.endswith("\n0 items added or replaced, 3 removed, by change 6\n")
+    assert left.endswith("\nadded or replaced: 0, removed: 3, by change 6\n")
     assert run("reset", *there, "--through", 5).startswith("0 changes")
     assert json.loads(run("reset", *there, "--json")) == {"dropped": 1}
-    assert run("list", *there) == "0 items added or replaced, 0 removed, by change 0\n"
+    assert run("list", *there) == "added or replaced: 0, removed: 0, by change 0\n"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_files_that_make_no_sense(workspace: Path, name: str, content: str | Non
     if content is not None:
         (workspace / name).write_text(content, encoding="utf-8")
     if not said:
-        assert run("add", workspace / name, "-w", workspace) == "0 items added or replaced\n"
+        assert run("add", workspace / name, "-w", workspace) == "added or replaced: 0\n"
         return
     with pytest.raises(ShopError, match=said):
         run("add", workspace / name, "-w", workspace)

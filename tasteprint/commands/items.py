@@ -61,7 +61,7 @@ def add(
         some = items.iloc[start : start + _BATCH]
         known = known_texts(opened.engine, opened.items, some["item_id"].tolist())
         number = journal.append(opened.speaker.change(some, known=known))
-    _tell(as_json, {"upserted": len(items), "change": number}, f"{len(items):,} items added or replaced")
+    _tell(as_json, {"upserted": len(items), "change": number}, f"added or replaced: {len(items):,}")
 
 
 @app.command("remove")
@@ -85,7 +85,7 @@ def remove(
     there = [row for row in known if facts.sold is None or facts.sold[row]]
     change = opened.speaker.change(None, list(dict.fromkeys(item_ids)))
     number = CatalogueJournal(changes_folder(workspace)).append(change)
-    _tell(as_json, {"removed": len(there), "change": number}, f"{len(there):,} items removed")
+    _tell(as_json, {"removed": len(there), "change": number}, f"removed: {len(there):,}")
 
 
 @app.command("list")
@@ -110,7 +110,7 @@ def list_(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
         typer.echo(f"+ {item_id}  {title}")
     for item_id in gone:
         typer.echo(f"- {item_id}")
-    typer.echo(f"{len(come):,} items added or replaced, {len(gone):,} removed, by change {last:,}")
+    typer.echo(f"added or replaced: {len(come):,}, removed: {len(gone):,}, by change {last:,}")
 
 
 @app.command("reset")
