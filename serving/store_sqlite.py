@@ -84,6 +84,7 @@ class SqliteStore:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._closed = False
+        self._readers, self._idle = 0, threading.Condition()
         with _told(f"open {self._path}"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect()
@@ -120,16 +121,15 @@ class SqliteStore:
 
     def state(self, user_id: str) -> UserState:
         """What tells whether anything changed."""
-        with _told("read"):
-            reader = self._reader()
+        with self._reading() as reader:
             row = reader.execute("SELECT version, newest_us FROM users WHERE user_id = ?", (user_id,)).fetchone()
             version, newest_us = row or (0, 0)
             return UserState(version, newest_us, self._is_forgotten(reader, user_id))
 
     def events(self, user_id: str) -> list[StoredEvent]:
         """All events of a shopper by `StoredEvent.order`."""
-        with _told("read"):
-            rows = self._reader().execute(_EVENTS, (user_id, _REMOVED)).fetchall()
+        with self._reading() as reader:
+            rows = reader.execute(_EVENTS, (user_id, _REMOVED)).fetchall()
         return sorted((StoredEvent(*row) for row in rows), key=attrgetter("order"))
 
     def remove(self, user_id: str, keys: Sequence[str]) -> int:
@@ -143,8 +143,8 @@ class SqliteStore:
 
     def users(self) -> Iterator[str]:
         """Ids of the shoppers with events, sorted."""
-        with _told("read"):
-            found = self._reader().execute("SELECT user_id FROM users ORDER BY user_id").fetchall()
+        with self._reading() as reader:
+            found = reader.execute("SELECT user_id FROM users ORDER BY user_id").fetchall()
         return (user for (user,) in found)
 
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
@@ -175,8 +175,8 @@ class SqliteStore:
 
     def shown(self, user_id: str) -> list[Shown]:
         """What a shopper was shown, oldest first."""
-        with _told("read"):
-            rows = self._reader().execute(_SHOWN, (user_id,)).fetchall()
+        with self._reading() as reader:
+            rows = reader.execute(_SHOWN, (user_id,)).fetchall()
         return [
             Shown(request, user, at_us, json.loads(asked), tuple((i, r, p) for i, r, p in json.loads(items)))
             for user, request, at_us, asked, items in rows
@@ -195,25 +195,27 @@ class SqliteStore:
 
     def forgettings(self) -> int:
         """How often a shopper was forgotten here."""
-        with _told("read"):
-            return int(self._reader().execute("SELECT value FROM about WHERE name = 'forgettings'").fetchone()[0])
+        with self._reading() as reader:
+            return int(reader.execute("SELECT value FROM about WHERE name = 'forgettings'").fetchone()[0])
 
     def count(self) -> StoreCount:
         """How much is there; reads every row."""
-        with _told("read"):
+        with self._reading() as reader:
             tables = ("users", "events", "shown")
-            found = [self._reader().execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables]
+            found = [reader.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables]
         return StoreCount(*found)
 
     def ping(self) -> None:
         """Raise `StoreError` unless the file can be read."""
-        with _told("read"):
-            self._reader().execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
+        with self._reading() as reader:
+            reader.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
 
     def close(self) -> None:
         """Close every connection."""
         with self._write_lock:
-            self._closed = True
+            with self._idle:
+                self._closed = True
+                self._idle.wait_for(lambda: not self._readers)
             for connection in self._open:
                 connection.close()
             self._open.clear()
@@ -226,13 +228,22 @@ class SqliteStore:
         self._open.append(connection)
         return connection
 
-    def _reader(self) -> sqlite3.Connection:
-        """This thread's own connection."""
-        if self._closed:
-            raise StoreError(f"store {self._path} was closed; open it again")
-        if not hasattr(self._local, "reader"):
-            self._local.reader = self._connect()
-        return self._local.reader
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """This thread's own connection; closing waits for it, as SQLite does not bear being closed under a reader."""
+        with self._idle:
+            if self._closed:
+                raise StoreError(f"store {self._path} was closed; open it again")
+            self._readers += 1
+        try:
+            with _told("read"):
+                if not hasattr(self._local, "reader"):
+                    self._local.reader = self._connect()
+                yield self._local.reader
+        finally:
+            with self._idle:
+                self._readers -= 1
+                self._idle.notify_all()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -344,3 +344,22 @@ def test_keys_and_marks() -> None:
     assert content_key(one) == content_key(event("ann", 1, key="other"))
     assert content_key(one) != content_key(event("ben", 1))
     assert forgotten_mark("ann", b"salt") != forgotten_mark("ann", b"pepper")
+
+
+def read_until_closed(store: ProfileStore) -> str:
+    try:
+        while True:
+            store.count()
+    except StoreError as error:
+        return str(error)
+
+
+def test_a_store_is_closed_after_whoever_is_reading(tmp_path: Path) -> None:
+    """SQLite crashes the process where a connection is closed under a reader."""
+    for turn in range(10):
+        store = open_store(str(tmp_path / f"{turn}.sqlite"))
+        with ThreadPoolExecutor(3) as pool:
+            told = [pool.submit(read_until_closed, store) for _ in range(3)]
+            time.sleep(0.01)
+            store.close()
+        assert all("was closed" in said.result() for said in told)
