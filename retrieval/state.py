@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..profiling.blocks import blocks_from_state, blocks_state
@@ -22,6 +21,7 @@ from .popularity import PopularModel
 from .recommender import Recommender
 from .repeats import OwnMostBoughtModel, RepeatModel
 from .scorer import Scorer
+from .sparse_state import csr_arrays, csr_from_arrays
 from .stage_state import stage_from_state, stage_state
 
 Arrays = dict[str, NDArray[Any]]
@@ -53,6 +53,7 @@ def recommender_state(model: Recommender) -> tuple[Arrays, Meta]:
         "fusion": model.fusion,
         "gate": gate_state(model.gate),
         "personalisation": model.personalisation,
+        "reads": list(model.reads),
     }
     return arrays, meta
 
@@ -71,6 +72,7 @@ def recommender_from_state(
         encoder=encoder,
         fusion=meta["fusion"],
         gate=gate_from_state(meta["gate"]),
+        reads=tuple(meta.get("reads", ())),
         **{name: stage_from_state(within(arrays, f"{name}."), told) for name, told in meta.get("stages", {}).items()},
     )
 
@@ -94,10 +96,10 @@ def source_state(source: Scorer) -> tuple[Arrays, Meta]:
         return {"item_factor": source.item_factor}, {"type": "repeat", "half_life_s": source.half_life_s}
     if isinstance(source, NeighboursModel):
         meta = {"type": "neighbours", "decay": source.decay, "last": source.last, "ties": source.ties}
-        return _csr_arrays(source.weights) | {"tie_break": source.tie_break}, meta
+        return csr_arrays(source.weights) | {"tie_break": source.tie_break}, meta
     if isinstance(source, Bm25Model):
         ordered = sorted(source.vocabulary, key=lambda word: source.vocabulary[word])
-        return _csr_arrays(source.weights), {"type": "bm25", "vocabulary": ordered}
+        return csr_arrays(source.weights), {"type": "bm25", "vocabulary": ordered}
     if isinstance(source, LexicalModel):
         arrays, meta = lexical_state(source)
         return arrays, {"type": "lexical", **meta}
@@ -126,9 +128,9 @@ def source_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     if kind == "repeat":
         return RepeatModel(meta["half_life_s"], arrays["item_factor"])
     if kind == "neighbours":
-        return NeighboursModel(_csr(arrays), arrays["tie_break"], meta["decay"], meta["last"], meta["ties"])
+        return NeighboursModel(csr_from_arrays(arrays), arrays["tie_break"], meta["decay"], meta["last"], meta["ties"])
     if kind == "bm25":
-        return Bm25Model({word: row for row, word in enumerate(meta["vocabulary"])}, _csr(arrays))
+        return Bm25Model({word: row for row, word in enumerate(meta["vocabulary"])}, csr_from_arrays(arrays))
     if kind == "lexical":
         return lexical_from_state(arrays, meta)
     raise ArtefactError(f"source type {kind!r} is not known to this version; rebuild the workspace")
@@ -160,23 +162,3 @@ def dotted(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
 def within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Arrays:
     """The arrays whose names begin with ``prefix``, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _csr_arrays(matrix: sp.csr_matrix) -> Arrays:
-    return {
-        "data": matrix.data,
-        "indices": matrix.indices,
-        "indptr": matrix.indptr,
-        "shape": np.array(matrix.shape, dtype=np.int64),
-    }
-
-
-def _csr(arrays: Mapping[str, NDArray[Any]]) -> sp.csr_matrix:
-    """A matrix over these very arrays, mapped or not: nothing is copied or looked through."""
-    rows, columns = (int(n) for n in arrays["shape"])
-    matrix = sp.csr_matrix((rows, columns), dtype=arrays["data"].dtype)
-    matrix.data, matrix.indices, matrix.indptr = arrays["data"], arrays["indices"], arrays["indptr"]
-    filled = int(matrix.indptr[-1]) if len(matrix.indptr) == rows + 1 else -1
-    if not filled == len(matrix.data) == len(matrix.indices):
-        raise ArtefactError("a sparse matrix has parts that do not fit together; build the workspace again")
-    return matrix

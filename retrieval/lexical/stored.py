@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ..sparse_state import csr_arrays, csr_from_arrays
 from .fielded import LexicalConfig, LexicalModel
 from .spelling import Spelling
 
@@ -17,15 +16,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def lexical_state(model: LexicalModel) -> tuple[Arrays, dict[str, Any]]:
     """Arrays (for safetensors) and JSON-able values."""
-    matrix = model.weights
-    arrays = {
-        "data": matrix.data,
-        "indices": matrix.indices,
-        "indptr": matrix.indptr,
-        "shape": np.array(matrix.shape, dtype=np.int64),
-        "idf": model.idf,
-        "count": model.spelling.count,
-    }
+    arrays = csr_arrays(model.weights) | {"idf": model.idf, "count": model.spelling.count}
     ordered = sorted(model.vocabulary, key=lambda term: model.vocabulary[term])
     meta = {
         "config": model.config.model_dump(),
@@ -38,12 +29,11 @@ def lexical_state(model: LexicalModel) -> tuple[Arrays, dict[str, Any]]:
 
 def lexical_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> LexicalModel:
     """The model that `lexical_state` took apart."""
-    parts = (arrays["data"], arrays["indices"], arrays["indptr"])
     return LexicalModel(
         config=LexicalConfig.model_validate(meta["config"]),
         vocabulary={term: row for row, term in enumerate(meta["vocabulary"])},
         idf=arrays["idf"],
         lengths=meta["lengths"],
-        weights=sp.csr_matrix(parts, shape=tuple(int(n) for n in arrays["shape"])),
+        weights=csr_from_arrays(arrays),
         spelling=Spelling(tuple(meta["words"]), arrays["count"]),
     )
