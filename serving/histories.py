@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..profiling.log import KIND_WEIGHTS, KINDS, EventLog, rating_weight
 from ..profiling.schema import conform
-from .store import EVENT_FIELDS, ProfileStore, StoredEvent, UserState
+from .store import EVENT_FIELDS, PAST_FIELDS, ProfileStore, StoredEvent, UserState, past_row
 
 _CODES: Mapping[str, int] = {kind: code for code, kind in enumerate(KINDS)}
 _WEIGHTS = np.asarray([KIND_WEIGHTS[kind] for kind in KINDS], dtype=np.float32)
@@ -48,26 +49,28 @@ def user_log(user_id: str, events: Sequence[StoredEvent], catalogue: Catalogue) 
         events: sorted by `StoredEvent.order`
         catalogue: what is sold now
     """
-    rows, codes, kept = [], [], []
-    for event in events:
-        row, code = catalogue.row_of.get(event.item_id or ""), _CODES.get(event.kind)
-        if row is not None and code is not None and event.kind not in catalogue.untimed_kinds:
-            rows.append(row)
-            codes.append(code)
-            kept.append(event)
-    kind = np.asarray(codes, dtype=np.int8)
-    quantity = _floats([event.quantity for event in kept])
-    weight = _WEIGHTS[kind] * rating_weight(_floats([event.rating for event in kept]), catalogue.rating_scale)
+    return history_log(user_id, [past_row(event) for event in events], catalogue)
+
+
+def history_log(user_id: str, history: Sequence[tuple[Any, ...]], catalogue: Catalogue) -> EventLog:
+    """The same from rows of `store.PAST_FIELDS`, as `store.ProfileStore.history` gives them."""
+    at_us, _, _, items, kinds, *numbers = zip(*history, strict=True) if history else ((),) * len(PAST_FIELDS)
+    codes = {kind: code for kind, code in _CODES.items() if kind not in catalogue.untimed_kinds}
+    row = np.asarray([catalogue.row_of.get(item, -1) for item in items], dtype=np.int32)
+    kind = np.asarray([codes.get(kind, -1) for kind in kinds], dtype=np.int8)
+    kept = (row >= 0) & (kind >= 0)
+    quantity, rating, price = (np.asarray(column, dtype=np.float32)[kept] for column in numbers)  # None becomes NaN
+    weight = _WEIGHTS[kind[kept]] * rating_weight(rating, catalogue.rating_scale)
     return EventLog(
         user_ids=np.array([user_id], dtype=object),
         item_ids=catalogue.item_ids,
-        user_start=np.array([0, len(kept)], dtype=np.int64),
-        item=np.asarray(rows, dtype=np.int32),
-        at_s=np.asarray([event.at_us for event in kept], dtype=np.int64) / 1e6,
-        kind=kind,
+        user_start=np.array([0, np.count_nonzero(kept)], dtype=np.int64),
+        item=row[kept],
+        at_s=np.asarray(at_us, dtype=np.int64)[kept] / 1e6,
+        kind=kind[kept],
         weight=np.where(quantity < 0, -np.abs(weight), weight),
         quantity=quantity,
-        price=_floats([event.price for event in kept]),
+        price=price,
     )
 
 
@@ -106,7 +109,7 @@ class LiveHistories:
             if kept is not None and kept[0] == state.version and kept[1] is catalogue:
                 self._kept.move_to_end(user_id)
                 return state, kept[2]
-        log = user_log(user_id, self._store.events(user_id) if state.version else (), catalogue)
+        log = history_log(user_id, self._store.history(user_id) if state.version else (), catalogue)
         with self._lock:
             self._kept[user_id] = state.version, catalogue, log
             self._kept.move_to_end(user_id)
@@ -133,8 +136,3 @@ class LiveHistories:
 
     def __len__(self) -> int:
         return len(self._kept)
-
-
-def _floats(values: Sequence[float | None]) -> NDArray[np.float32]:
-    """Numbers as float32, NaN where unknown."""
-    return np.asarray([np.nan if value is None else value for value in values], dtype=np.float32)

@@ -72,6 +72,12 @@ EVENT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(StoredEvent
 event_row: Callable[[StoredEvent], tuple[Any, ...]] = attrgetter(*EVENT_FIELDS)
 """An event's values in their order; many times quicker than `dataclasses.astuple`, which copies deeply."""
 
+PAST_FIELDS: tuple[str, ...] = ("at_us", "seq", "key", "item_id", "kind", "quantity", "rating", "price")
+"""What a history is made of; begins with what events are ordered by, so rows of it sort as events do."""
+
+past_row: Callable[[StoredEvent], tuple[Any, ...]] = attrgetter(*PAST_FIELDS)
+"""An event's values of `PAST_FIELDS`."""
+
 
 def content_key(event: StoredEvent) -> str:
     """A key made of what the event says: the same event sent twice has the same one.
@@ -178,6 +184,10 @@ class ProfileStore(Protocol):
 
     def events(self, user_id: str) -> list[StoredEvent]:
         """All events of a shopper by `StoredEvent.order`; none for an unknown one."""
+        ...
+
+    def history(self, user_id: str) -> list[tuple[Any, ...]]:
+        """`PAST_FIELDS` of the same events in the same order: many times quicker, for what every answer needs."""
         ...
 
     def remove(self, user_id: str, keys: Sequence[str]) -> int:

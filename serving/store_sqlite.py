@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from .store import (
     EVENT_FIELDS,
+    PAST_FIELDS,
     Appended,
     Forgotten,
     Shown,
@@ -55,6 +57,7 @@ _BLANK = ", ".join(
     if name not in ("user_id", "key")
 )
 _EVENTS = "SELECT * FROM events WHERE user_id = ? AND kind <> ?"
+_HISTORY = f"SELECT {', '.join(PAST_FIELDS)} FROM events WHERE user_id = ? AND kind <> ?"
 _REMOVE = f"UPDATE events SET {_BLANK} WHERE user_id = ? AND key = ? AND kind <> {_REMOVED!r}"
 _SHOWN = """
 SELECT user_id, request_id, at_us, asked, items FROM shown WHERE user_id = ? ORDER BY at_us, request_id
@@ -131,6 +134,11 @@ class SqliteStore:
         with self._reading() as reader:
             rows = reader.execute(_EVENTS, (user_id, _REMOVED)).fetchall()
         return sorted((StoredEvent(*row) for row in rows), key=attrgetter("order"))
+
+    def history(self, user_id: str) -> list[tuple[Any, ...]]:
+        """What logs are made of, in the same order: keys differ, so no row is compared beyond its key."""
+        with self._reading() as reader:
+            return sorted(reader.execute(_HISTORY, (user_id, _REMOVED)).fetchall())
 
     def remove(self, user_id: str, keys: Sequence[str]) -> int:
         """Take events out of a shopper's history and overwrite where they stood; their keys stay taken."""
