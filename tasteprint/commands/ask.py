@@ -9,18 +9,27 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from .options import AtOption, JsonOption, RulesOption, WorkspaceOption, moment
+from .options import (
+    AtOption,
+    BrandOption,
+    CategoryOption,
+    HighOption,
+    JsonOption,
+    KOption,
+    LowOption,
+    RulesOption,
+    WorkspaceOption,
+    attributes_of,
+    filters_of,
+    moment,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from ..retrieval.filters import Filters
     from ..retrieval.ranking import Answer, Recommendation
     from ..retrieval.rules import RulesConfig
 
-KOption = Annotated[int, typer.Option("--k", "-k", min=1, help="Items wanted.")]
-CategoryOption = Annotated[str | None, typer.Option("--category", help="Only this category path or what is below it.")]
-BrandOption = Annotated[str | None, typer.Option("--brand", help="Only this brand.")]
-LowOption = Annotated[float | None, typer.Option("--price-min", help="Only items at this price or more.")]
-HighOption = Annotated[float | None, typer.Option("--price-max", help="Only items at this price or less.")]
 WeightOption = Annotated[
     list[str] | None,
     typer.Option("--weight", help="PART=NUMBER instead of the learned weights, such as meaning=1. Repeatable."),
@@ -122,42 +131,20 @@ def _options(
     attribute: list[str] | None,
     rules: Path | None,
 ) -> _Options:
-    from ..profiling.errors import ConfigError
-    from ..retrieval.filters import Filters
     from ..retrieval.rules import read_rules
 
-    category, brand, low, high = wanted
-    weights: dict[str, float] = {}
-    for name, number in pairs("--weight must be PART=NUMBER such as meaning=1", weight):
-        try:
-            weights[name] = float(number)
-        except ValueError as error:
-            raise ConfigError(f"--weight must be PART=NUMBER such as meaning=1, got {name}={number}") from error
     return {
         "k": k,
-        "filters": Filters(category=category, brand=brand, price_min=low, price_max=high),
-        "weights": weights or None,
+        "filters": filters_of(*wanted),
+        "weights": weights_of(weight),
         "diversity": diversity,
-        "attributes": dict(pairs("--attribute must be NAME=VALUE such as age=25-34", attribute)) or None,
+        "attributes": attributes_of(attribute),
         "rules": None if rules is None else read_rules(rules),
     }
 
 
-def pairs(rule: str, given: list[str] | None) -> list[tuple[str, str]]:
-    """NAME=VALUE strings taken apart."""
-    from ..profiling.errors import ConfigError
-
-    pairs = []
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"{rule}, got {text!r}")
-        pairs.append((name.strip(), value.strip()))
-    return pairs
-
-
 def _ask(
-    workspace: object,
+    workspace: Path,
     user: str | None,
     query: str | None,
     when: tuple[str | None, str | None, str | None, str | None],
@@ -167,7 +154,7 @@ def _ask(
     from ..profiling.context import Context
     from ..workspace import open_workspace
 
-    opened = open_workspace(str(workspace))
+    opened = open_workspace(workspace)
     at, scene, device, place = when
     context = Context(moment(at, opened.last_s + 1.0), scene=scene, device=device, place=place)
     answer = opened.engine.answer(user=user, query=query, context=context, **options)

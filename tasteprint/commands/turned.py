@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .ask import BrandOption, CategoryOption, HighOption, KOption, LowOption, pairs, show_items
-from .options import AtOption, JsonOption, WorkspaceOption, moment
+from .ask import show_items
+from .options import (
+    AtOption,
+    BrandOption,
+    CategoryOption,
+    HighOption,
+    JsonOption,
+    KOption,
+    LowOption,
+    WorkspaceOption,
+    attributes_of,
+    filters_of,
+    moment,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from ..retrieval.audience import Wanting
-    from ..retrieval.filters import Filters
     from ..retrieval.ranking import Recommendation
 
 ItemArgument = Annotated[str, typer.Argument(help="Id of an item of the catalogue.", show_default=False)]
@@ -41,17 +53,11 @@ def similar(
 
       tasteprint similar 1029743 -w work/grocery --weight taste=1 --price-max 5 --json
     """
-    from ..profiling.errors import ConfigError
     from ..retrieval.similar import similar_items
     from ..workspace import open_workspace
 
-    given = pairs("--weight must be BLOCK=NUMBER such as taste=1", weight)
-    try:
-        weights = {name: float(number) for name, number in given} or None
-    except ValueError as error:
-        raise ConfigError(f"--weight must be BLOCK=NUMBER such as taste=1, got {weight}") from error
-    engine = open_workspace(str(workspace)).engine
-    found = similar_items(engine, item, k=k, filters=_filters(category, brand, price_min, price_max), weights=weights)
+    weights, filters = weights_of(weight), filters_of(category, brand, price_min, price_max)
+    found = similar_items(open_workspace(workspace).engine, item, k=k, filters=filters, weights=weights)
     _tell(found, as_json, "Nothing may be shown.")
 
 
@@ -80,9 +86,8 @@ def complements(
     from ..retrieval.complements import complements as find
     from ..workspace import open_workspace
 
-    engine = open_workspace(str(workspace)).engine
-    config = ComplementsConfig(window_s=window * 3600.0)
-    found = find(engine, item, k=k, filters=_filters(category, brand, price_min, price_max), config=config)
+    config, filters = ComplementsConfig(window_s=window * 3600.0), filters_of(category, brand, price_min, price_max)
+    found = find(open_workspace(workspace).engine, item, k=k, filters=filters, config=config)
     _tell(found, as_json, "Nothing is surely taken together with it.")
 
 
@@ -112,11 +117,10 @@ def audience(
     from ..retrieval.audience import ACTIVITY, fit_audience
     from ..workspace import open_workspace
 
-    opened = open_workspace(str(workspace))
+    opened = open_workspace(workspace)
     weight = ACTIVITY if activity is None else activity
     asked = fit_audience(opened.engine, now_s=moment(at, opened.last_s + 1.0), activity=weight)
-    wanted = dict(pairs("--attribute must be NAME=VALUE such as age=25-34", attribute)) or None
-    found = asked.wanting(item, k=k, also_owners=owners, attributes=wanted)
+    found = asked.wanting(item, k=k, also_owners=owners, attributes=attributes_of(attribute))
     if out is not None:
         _write(out, found)
     if as_json:
@@ -140,12 +144,6 @@ def _write(path: Path, found: tuple[Wanting, ...]) -> None:
             rows.writerows((one.rank, one.user_id, f"{one.score:.6g}") for one in found)
     except OSError as error:
         raise ConfigError(f"--out: {path} cannot be written: {error}") from error
-
-
-def _filters(category: str | None, brand: str | None, low: float | None, high: float | None) -> Filters:
-    from ..retrieval.filters import Filters
-
-    return Filters(category=category, brand=brand, price_min=low, price_max=high)
 
 
 def _tell(found: tuple[Recommendation, ...], as_json: bool, nothing: str) -> None:
