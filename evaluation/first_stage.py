@@ -111,6 +111,12 @@ def usable_parts(train: TrainingSet) -> tuple[str, ...]:
     return tuple(part for part in parts if part not in without)
 
 
+def candidate_parts(train: TrainingSet, settings: RecommenderConfig, *, asked: bool) -> tuple[str, ...]:
+    """Parts that weights are chosen for: of requests in words, or of those without."""
+    kind = SEARCH_PARTS if asked else PERSONAL_PARTS
+    return tuple(name for name in usable_parts(train) if name in settings.parts and name in kind)
+
+
 def choose_first(
     train: TrainingSet,
     split: Split,
@@ -130,14 +136,12 @@ def choose_first(
     settings = config.recommender
     if len(train.log):
         settings = choose_settings(train, sample, settings, rng=rng)
-    asked = SEARCH_PARTS if sample.requests.texts else PERSONAL_PARTS
-    usable = [name for name in usable_parts(train) if name in settings.parts]
-    ones = {name: 1.0 for name in usable if name in asked}
+    ones = dict.fromkeys(candidate_parts(train, settings, asked=bool(sample.requests.texts)), 1.0)
     parts = fit_recommender(
         train,
         settings,
         weights=ones,
-        newcomer_weights={name: 1.0 for name in usable if name in NEWCOMER_PARTS},
+        newcomer_weights={name: 1.0 for name in usable_parts(train) if name in NEWCOMER_PARTS},
         exclude_seen=split.exclude_seen,
         encoder=encoder,
         taste_model=taste_model,

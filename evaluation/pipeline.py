@@ -25,7 +25,7 @@ from ..retrieval.recommender import (
     weighed,
 )
 from ..retrieval.scorer import Scorer, TrainingSet
-from .first_stage import Learned, TasteprintConfig, choose_first, default_weights
+from .first_stage import Learned, TasteprintConfig, candidate_parts, choose_first, default_weights
 from .rank_learning import LearnedRanker, learn_ranker, with_ranker
 from .splits import Split
 from .taste_learning import Progress, TrainedTaste, same_events, train_again, train_taste
@@ -116,7 +116,7 @@ def fit_learned(
         parts=parts,
         answers=answers,
     )
-    model = fit_chosen(train, learned, split, encoder=resources.encoder, taste_model=taste_of(train))
+    model = fit_chosen(train, learned, split, encoder=resources.encoder, taste_model=taste_of(train), also=ranker.reads)
     return Fitted(with_ranker(model, train, ranker), learned, ranker, trained)
 
 
@@ -146,12 +146,16 @@ def choose_second(
         answers: judged training queries; the second stage learns from them, and ``split`` decides whether it wins
     """
 
+    also = candidate_parts(before, learned.recommender, asked=bool(split.requests.texts))
+    also = also if config.ranking.all_parts else ()
+
     def fit(data: TrainingSet) -> Recommender:
-        return fit_chosen(data, learned, split, encoder=encoder, taste_model=taste_of(data))
+        return fit_chosen(data, learned, split, encoder=encoder, taste_model=taste_of(data), also=also)
 
     fitted = None
     if parts is not None:
-        fitted = weighed(parts, weights=learned.weights, newcomer_weights=learned.newcomer_weights, gate=learned.gate)
+        new = learned.newcomer_weights
+        fitted = weighed(parts, weights=learned.weights, newcomer_weights=new, gate=learned.gate, also=also)
     return learn_ranker(fit, before, split, config.ranking, rng=rng, fitted=fitted, answers=answers)
 
 
@@ -185,8 +189,9 @@ def fit_chosen(
     *,
     encoder: Encoder | None = None,
     taste_model: TasteModel | None = None,
+    also: Sequence[str] = (),
 ) -> Recommender:
-    """The first stage on ``train`` with what was chosen on ``split``."""
+    """The first stage on ``train`` with what was chosen on ``split``, and ``also`` the parts that a ranker reads."""
     return fit_recommender(
         train,
         learned.recommender,
@@ -196,6 +201,7 @@ def fit_chosen(
         encoder=encoder,
         taste_model=taste_model,
         gate=learned.gate,
+        also=also,
     )
 
 

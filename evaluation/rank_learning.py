@@ -9,7 +9,7 @@ each, and a ranker that does not win there is not used.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..profiling.errors import ConfigError
 from ..retrieval.histories import Ties
 from ..retrieval.rank_facts import fit_rank_facts
-from ..retrieval.ranker import RankerConfig, RankerModel, RankTable, TreeRanker, fit_ranker
+from ..retrieval.rank_features import part_names
+from ..retrieval.ranker import LinearRanker, RankerConfig, RankerModel, RankTable, TreeRanker, fit_ranker
 from ..retrieval.ranker_default import default_ranker
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import TrainingSet
 from ..retrieval.second_stage import DEPTH, SecondStage, feature_groups
 from .earlier import earlier_split
-from .rank_tables import Impressions, gather_ranks, impression_table, joined
+from .rank_tables import Impressions, gather_ranks, impression_table, joined, without_parts
 from .splits import Split
 
 Regime = Literal["validation", "train", "impressions"]
@@ -37,6 +38,8 @@ REGIMES: Mapping[Regime, str] = {
     "impressions": "the ranker's answers are what was chosen of what was shown",
 }
 """Where the answers come from, as results tell it."""
+
+_ALL = "_all_parts"
 
 
 class RankLearningConfig(BaseModel):
@@ -49,6 +52,7 @@ class RankLearningConfig(BaseModel):
         None, description="rankers that are tried; null = all that are installed, empty = none"
     )
     default: bool = Field(True, description="whether the ranker that ships is tried too")
+    all_parts: bool = Field(True, description="whether rankers are tried on parts too that have no weight in the sum")
     popularity: bool = Field(True, description="whether rankers may read how often an item was taken")
     options: RankerConfig = Field(default_factory=RankerConfig, description="options of the rankers")
     depth: int = Field(DEPTH, ge=10, description="candidates that are ordered anew")
@@ -72,7 +76,8 @@ class LearnedRanker:
         regime: where its answers came from
         n_requests: requests with a right candidate that it learned from
         first: NDCG@10 of the first stage on the users held out
-        reached: NDCG@10 there of every ranker tried
+        reached: NDCG@10 there of every ranker tried; ``_all_parts``: on the parts without a weight too
+        reads: parts without a weight in the first stage that it reads
     """
 
     model: RankerModel | None
@@ -84,6 +89,7 @@ class LearnedRanker:
     n_requests: int
     first: float
     reached: Mapping[str, float]
+    reads: tuple[str, ...] = ()
 
     def said(self) -> dict[str, float | str | int]:
         """What results tell of it."""
@@ -104,6 +110,8 @@ def learn_ranker(
     answers: Split | None = None,
 ) -> LearnedRanker:
     """Learn a second stage for the recommender that ``fit`` makes with the settings and weights already chosen.
+
+    Rankers are tried on the parts that have a weight, and on those that the recommender ``reads`` too.
 
     Args:
         fit: fits the recommender, without a second stage, on a training set
@@ -142,7 +150,8 @@ def learn_ranker(
         more = gather_ranks(model, facts, taught, groups=groups, depth=config.depth)
         decides = np.arange(len(table.count) + len(more.count)) < len(table.count)
         table = joined(table, more)
-    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked)
+    beside = model.read_beside(asked=asked)
+    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked, beside=beside)
 
 
 def learn_from_impressions(
@@ -168,7 +177,8 @@ def learn_from_impressions(
     facts = fit_rank_facts(train, ties=_ties(model), words=asked)
     table = impression_table(impressions, model, facts, groups=groups, depth=config.depth)
     decides = some_users(impressions.cluster, config.held_out, rng)
-    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked)
+    beside = model.read_beside(asked=asked)
+    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked, beside=beside)
 
 
 def learn_from_table(
@@ -179,6 +189,7 @@ def learn_from_table(
     rng: np.random.Generator,
     groups: tuple[str, ...],
     asked: bool,
+    beside: Sequence[str] = (),
 ) -> LearnedRanker:
     """Try every ranker on the requests that decide, and fit the best of them on all, if it wins.
 
@@ -189,26 +200,31 @@ def learn_from_table(
         rng: the only randomness
         groups: groups of features the table was made of
         asked: whether the requests are in words
+        beside: parts of the table without a weight: rankers are tried with and without them, the shipped one without
     """
     request = np.repeat(np.arange(len(table.count)), table.count)
     right = np.bincount(request, table.gain, minlength=len(table.count)) > 0
-    deciding = table.take(decides)
-    first = deciding.ndcg(deciding.start)
+    tables = {"": without_parts(table, beside)} | ({_ALL: table} if beside else {})
+    deciding = {which: some.take(decides) for which, some in tables.items()}
+    first = deciding[""].ndcg(deciding[""].start)
     tried: dict[str, RankerModel] = {}
-    default = default_ranker(table.names, asked=asked) if config.default else None
+    default = default_ranker(tables[""].names, asked=asked) if config.default else None
     if default is not None:
         tried["default"] = default
     enough = int((right & ~decides).sum()) >= max(config.few, 1) and bool((right & decides).any())
-    for kind in (installed_rankers() if config.rankers is None else config.rankers) if enough else ():
-        options = config.options.model_copy(update={"kind": kind})
-        tried[kind] = fit_ranker(table.take(right & ~decides), options, rng=rng, held_out=table.take(right & decides))
-    each = {name: deciding.ndcg(model.scores(deciding.values)) for name, model in tried.items()}
+    for which, some in tables.items() if enough else ():
+        for kind in installed_rankers() if config.rankers is None else config.rankers:
+            options, held_out = config.options.model_copy(update={"kind": kind}), some.take(right & decides)
+            tried[kind + which] = fit_ranker(some.take(right & ~decides), options, rng=rng, held_out=held_out)
+    each = {name: _ndcg(model, deciding[_which(name)]) for name, model in tried.items()}
     reached = {name: float(value.mean()) for name, value in each.items()}
     best = max(reached, key=lambda name: reached[name], default="none")
     wins = best != "none" and _wins(each[best], first, config.margin)
+    name = best.removesuffix(_ALL) if wins else "none"
+    model = _on_all(tried[best], name, tables[_which(best)].take(right), config, rng) if wins else None
     return LearnedRanker(
-        model=_on_all(tried[best], best, table.take(right), config, rng) if wins else None,
-        name=best if wins else "none",
+        model=model,
+        name=name,
         groups=groups,
         depth=config.depth,
         asked=asked,
@@ -216,7 +232,28 @@ def learn_from_table(
         n_requests=int(right.sum()),
         first=float(first.mean()) if len(first) else float("nan"),
         reached=reached,
+        reads=() if model is None else tuple(part for part in beside if used_columns(model) & part_names(part)),
     )
+
+
+def _which(name: str) -> str:
+    """Which table a ranker of this name reads."""
+    return _ALL if name.endswith(_ALL) else ""
+
+
+def _ndcg(model: RankerModel, table: RankTable) -> NDArray[np.float64]:
+    """NDCG@10 of each request in the ranker's order."""
+    return table.ndcg(model.scores(table.values))
+
+
+def used_columns(model: RankerModel) -> set[str]:
+    """Columns that can change a ranker's score."""
+    if isinstance(model, TreeRanker):
+        counts = model.booster.feature_importance("split")
+        return {name for name, count in zip(model.names, counts, strict=True) if count}
+    if isinstance(model, LinearRanker):
+        return {name for name, weight in zip(model.names, model.weight, strict=True) if weight}
+    return set(model.names)
 
 
 def installed_rankers() -> tuple[Literal["lambdamart", "linear"], ...]:

@@ -5,7 +5,8 @@ What is learned from them, and whether it wins, is `rank_learning`'s work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ..profiling.errors import ConfigError
 from ..profiling.log import Requests
 from ..retrieval.rank_facts import RankFacts
-from ..retrieval.rank_features import Asked, Features, rank_features
+from ..retrieval.rank_features import Asked, Features, part_names, rank_features
 from ..retrieval.ranker import RankTable
 from ..retrieval.recommender import Recommender
 from ..retrieval.second_stage import DEPTH
@@ -160,6 +161,15 @@ def joined(first: RankTable, second: RankTable) -> RankTable:
         for name in ("values", "gain", "count", "ideal", "start")
     }
     return RankTable(first.names, **both)
+
+
+def without_parts(table: RankTable, parts: Sequence[str]) -> RankTable:
+    """The table without the columns of these parts; itself where there are none."""
+    dropped = set().union(*(part_names(part) for part in parts))
+    kept = [place for place, name in enumerate(table.names) if name not in dropped]
+    if len(kept) == len(table.names):
+        return table
+    return replace(table, names=tuple(table.names[place] for place in kept), values=table.values[:, kept])
 
 
 def _judged(truth: Relevance, n_items: int) -> NDArray[np.bool_]:

@@ -8,19 +8,24 @@ which items win is not decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.blocks import BlockSpace
+from ..profiling.blocks import PART_BLOCK, BlockSpace
 from ..profiling.interest import decay
 from ..profiling.interest_batch import event_weights
 from ..profiling.log import Requests
+from .alike import AlikeModel
 from .histories import steps_ago
 from .neighbours import NeighboursModel
 from .ranking import PastEvents, Reason
 from .repeats import OwnMostBoughtModel, RepeatModel
 from .scorer import Scorer
+
+if TYPE_CHECKING:
+    from .recommender import Recommender
 
 Events = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Item row of each event (n_events,), and what it adds to each explained item (n_events, n_rows)."""
@@ -37,6 +42,42 @@ def taste_events(requests: Requests, space: BlockSpace, rows: NDArray[np.int64],
     if norm <= 1e-12:
         return log.item[event].astype(np.int64), np.zeros((len(event), len(rows)))
     return log.item[event].astype(np.int64), (share / norm)[:, None] * (vectors @ taste[rows].T.astype(np.float64))
+
+
+def raw_part(
+    model: Recommender, requests: Requests, name: str, held: NDArray[np.float32], rows: NDArray[np.int64]
+) -> tuple[dict[str, NDArray[np.float64]], Events | None]:
+    """A part's raw score of each row by what it is told as, (n_rows,) each, and its past events.
+
+    Sources that break their ties by popularity would tell it as their own; here it is what it is, popularity. And
+    popularity among shoppers alike is popularity, and what the likeness adds.
+
+    Args:
+        model: whose part it is
+        requests: the one request
+        name: of the part
+        held: a block part's shopper side (d_b,), or any other part's raw scores (n_items,)
+        rows: item rows, (n_rows,)
+    """
+    space = model.space
+    if name in PART_BLOCK:
+        raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ held
+        if name not in ("taste_long", "taste_short"):
+            return {name: raw}, None
+        half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
+        return {name: raw}, taste_events(requests, space, rows, half_life_s=half_life_s)
+    raw = held[rows].astype(np.float64)
+    source = model.sources.get(name)  # what a query is understood as is no source
+    if source is None:
+        return {name: raw}, None
+    if isinstance(source, AlikeModel):
+        plain = source.popular.item_score[rows].astype(np.float64)
+        return {name: plain, "alike": raw - plain}, None
+    told = {name: raw}
+    if isinstance(source, NeighboursModel | OwnMostBoughtModel):
+        ties = source.tie_break[rows].astype(np.float64)
+        told = {name: raw - ties, "popular": ties}
+    return told, source_events(source, requests, rows)
 
 
 def source_events(source: Scorer, requests: Requests, rows: NDArray[np.int64]) -> Events | None:

@@ -97,6 +97,11 @@ def part_columns(asked: Asked) -> Columns:
     return _scored(asked.pool, [name for name in asked.pool.parts if name not in POPULARITY_PARTS])
 
 
+def part_names(part: str) -> set[str]:
+    """Names of a part's columns."""
+    return {part, f"{part}_rank"}
+
+
 def together_columns(asked: Asked) -> Columns:
     """The fused score against the best candidate's, and the logarithm of its rank."""
     pool = asked.pool

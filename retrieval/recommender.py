@@ -125,6 +125,7 @@ class Recommender:
         gate: moves the weights of requests without words by their shopper's history; None = nothing does
         second: orders the best items of the sum anew, for requests of known shoppers without words; None = nothing does
         second_search: the same for requests in words
+        reads: parts that add nothing to the sum and are fitted because a second stage reads them
     """
 
     space: BlockSpace
@@ -138,6 +139,7 @@ class Recommender:
     gate: Gate | None = None
     second: SecondStage | None = None
     second_search: SecondStage | None = None
+    reads: tuple[str, ...] = ()
 
     def scores(self, requests: Requests) -> Float:
         """Scores of the whole catalogue, (n_requests, n_items) float32: the fused sum, the best of it ordered anew."""
@@ -180,7 +182,11 @@ class Recommender:
         return fused, pool
 
     def first_stage(self, requests: Requests, *, keep: bool = False) -> tuple[Float, dict[str, Float]]:
-        """The weighted sum of the parts, (n_requests, n_items); with ``keep`` known shoppers' scaled parts too."""
+        """The weighted sum of the parts, (n_requests, n_items).
+
+        With ``keep`` also the scaled scores of each part that a second stage reads: those that weigh something for
+        known shoppers, and `read_beside`.
+        """
         total = np.zeros((len(requests), requests.log.n_items), dtype=np.float32)
         asked = bool(requests.texts)
         known, new = (self.request_weights(has_text=asked, newcomer=newcomer) for newcomer in (False, True))
@@ -189,14 +195,20 @@ class Recommender:
         weights = {
             name: np.where(newcomer, new.get(name, 0.0), known.get(name, 0.0)) * moved.get(name, 1.0) for name in PARTS
         }
+        beside = self.read_beside(asked=asked) if keep else ()
         parts = {}
-        for name, part in self.part_scores(requests, [name for name in PARTS if weights[name].any()]):
+        for name, part in self.part_scores(requests, [name for name in PARTS if weights[name].any() or name in beside]):
             ranked = self.fusion == "reciprocal_rank"
             scaled = reciprocal_rank(part) if ranked else part * inverse_scale(name, part, asked=asked)[:, None]
-            total += scaled * weights[name].astype(np.float32)[:, None]
-            if keep and known.get(name):
+            if weights[name].any():
+                total += scaled * weights[name].astype(np.float32)[:, None]
+            if keep and (known.get(name) or name in beside):
                 parts[name] = scaled
         return total, parts
+
+    def read_beside(self, *, asked: bool) -> tuple[str, ...]:
+        """Parts without a weight that the second stage reads: of requests in words, or of those without."""
+        return tuple(name for name in self.reads if (name in SEARCH_PARTS) == asked and not self.weights.get(name))
 
     def part_scores(self, requests: Requests, parts: Sequence[str] | None = None) -> Iterator[tuple[str, Float]]:
         """Raw scores of the named parts, all that have a weight if None, one by one, each (n_requests, n_items)."""
@@ -254,8 +266,9 @@ def fit_recommender(
     fusion: Fusion = "scaled",
     taste_model: TasteModel | None = None,
     gate: Gate | None = None,
+    also: Sequence[str] = (),
 ) -> Recommender:
-    """Fit the parts that have a weight.
+    """Fit the parts that have a weight, and those that are read beside them.
 
     Args:
         train: what may be learned from
@@ -267,6 +280,7 @@ def fit_recommender(
         fusion: what is weighted and added
         taste_model: trained on this catalogue; without one ``taste_learned`` is left out
         gate: moves the weights by a shopper's history
+        also: parts that a second stage reads, whether they have a weight or not
     """
     config = config or RecommenderConfig()
     chosen = _usable(dict.fromkeys(config.parts, 1.0) if weights is None else weights, config)
@@ -276,23 +290,33 @@ def fit_recommender(
     vectors = train.vectors if train.vectors is not None else np.zeros((train.log.n_items, 1), dtype=np.float32)
     clock = train.shared_clock
     space = fit_blocks(train.items, vectors, train.log, config.blocks, calendar=clock, taste_model=taste_model)
-    sources = {name: SOURCES[name](train, config) for name in PARTS if name in {**chosen, **new} and name in SOURCES}
-    return Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion, gate)
+    reads = tuple(name for name in _usable(dict.fromkeys(also, 1.0), config) if name not in chosen)
+    reads = tuple(name for name in reads if name != "taste_learned" or taste_model is not None)
+    needed = {*chosen, *new, *reads}
+    sources = {name: SOURCES[name](train, config) for name in PARTS if name in needed and name in SOURCES}
+    model = Recommender(space, sources, chosen, new, exclude_seen, config.personalisation, encoder, fusion, gate)
+    return replace(model, reads=reads)
 
 
 def weighed(
-    model: Recommender, *, weights: Mapping[str, float], newcomer_weights: Mapping[str, float], gate: Gate | None = None
+    model: Recommender,
+    *,
+    weights: Mapping[str, float],
+    newcomer_weights: Mapping[str, float],
+    gate: Gate | None = None,
+    also: Sequence[str] = (),
 ) -> Recommender:
     """The same fitted parts under other weights: what `fit_recommender` makes of them, without fitting again.
 
-    Parts must have been fitted for every name with a weight; those that are left without one are dropped.
+    Parts must have been fitted for every name with a weight; those left without one are dropped, but for ``also``.
     """
     fitted = {**model.weights, **model.newcomer_weights}
     chosen = {n: float(weights[n]) for n in PARTS if n in model.weights and weights.get(n, 0.0) > 0}
     wanted = newcomer_weights or chosen
     new = {n: float(wanted[n]) for n in PARTS if n in NEWCOMER_PARTS and n in fitted and wanted.get(n, 0.0) > 0}
-    sources = {name: source for name, source in model.sources.items() if name in {**chosen, **new}}
-    return replace(model, weights=chosen, newcomer_weights=new, sources=sources, gate=gate)
+    reads = tuple(name for name in PARTS if name in also and name in model.weights and name not in chosen)
+    sources = {name: source for name, source in model.sources.items() if name in {*chosen, *new, *reads}}
+    return replace(model, weights=chosen, newcomer_weights=new, sources=sources, gate=gate, reads=reads)
 
 
 def _usable(weights: Mapping[str, float], config: RecommenderConfig) -> dict[str, float]:

@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 from ..profiling.blocks import PART_BLOCK
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
-from .alike import AlikeModel
-from .explanation import Events, by_item, reason, sentence, source_events, taste_events
+from .beside import NOTHING, Beside, read_beside
+from .explanation import Events, by_item, raw_part, reason, sentence
 from .fusion import inverse_scale, reciprocal_rank
 from .lexical import LexicalModel
-from .neighbours import NeighboursModel
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
-from .repeats import OwnMostBoughtModel
 from .second_stage import SecondStage
 from .understanding import PART
 from .weighing import TEXT_BLOCKS, block_scale, by_part, explicit_weights, fused_vector
@@ -49,6 +47,7 @@ class View:
         others: everything that is not in the index, weighted and added, (n_items,)
         weights: weight of each part, before its scale
         stage: orders the best of the sum anew; None = nothing does
+        beside: parts without a weight that ``stage`` reads
     """
 
     engine: Engine
@@ -62,6 +61,7 @@ class View:
     others: NDArray[np.float32]
     weights: Mapping[str, float]
     stage: SecondStage | None = None
+    beside: Beside = NOTHING
 
     @staticmethod
     def make(
@@ -98,9 +98,9 @@ class View:
         if weights is None:
             moved = recommender.gate_factors(requests)
             chosen = {name: w * float(moved[name][0]) if name in moved else w for name, w in chosen.items()}
-        vectors = {name: rows[0] for name, rows in recommender.space.shoppers(requests).items() if chosen.get(name)}
-        if query is not None and chosen.get("meaning"):
-            vectors["meaning"] = query[0]
+        sides = {name: rows[0] for name, rows in recommender.space.shoppers(requests).items()}
+        sides |= {} if query is None else {"meaning": query[0]}
+        vectors = {name: vector for name, vector in sides.items() if chosen.get(name)}
         sources = {n: s.scores(requests)[0] for n, s in recommender.sources.items() if chosen.get(n)}
         if recommender.fusion == "reciprocal_rank" and weights is None:
             return _ranked(engine, requests, vectors, sources, chosen, intent)
@@ -121,7 +121,8 @@ class View:
         fused = fused_vector(engine, vectors, factor)
         known = asked or bool(requests.stop[0] > requests.start[0])
         stage = recommender.stage_for(asked=asked) if weights is None and known else None
-        return View(engine, requests, vectors, sources, factor, {}, intent, fused, others, chosen, stage)
+        beside = NOTHING if stage is None else read_beside(engine, requests, sides)
+        return View(engine, requests, vectors, sources, factor, {}, intent, fused, others, chosen, stage, beside)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
@@ -133,8 +134,7 @@ class View:
         may = n_items if allowed is None else int(allowed.sum())
         k = min(k, may)
         n = max(_FIRST, k)
-        bound = self.engine.index.slack
-        slack = 0.0 if bound is None else bound * float(np.linalg.norm(self.query_vector))
+        slack = self.engine.index.slack(self.query_vector)
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
@@ -144,7 +144,7 @@ class View:
             rows = np.union1d(dense, top)
             fused = self.fused(rows)
             order = np.lexsort((rows, -fused))[:k]
-            if bound is None:  # the index may have missed some: the best of what both lists gave, unproven
+            if slack is None:  # the index may have missed some: the best of what both lists gave, unproven
                 return rows[order], False
             unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min())
             if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
@@ -174,10 +174,13 @@ class View:
             return None
         rows, _ = self.best(max(k, self.stage.depth), allowed)
         rows = rows if also is None else np.concatenate([rows, np.setdiff1d(also, rows)])
-        parts = {name: self._scaled(name, rows) for name in PARTS if name in self.vectors or name in self.sources}
+        scaled = {name: self._scaled(name, rows) for name in PARTS if name in self.vectors or name in self.sources}
         asked = bool(self.requests.texts)
-        beside = [name for name in parts if asked and name not in SEARCH_PARTS]
-        personal = {name: parts[name].astype(np.float64) * self.weights[name] for name in beside}
+        aside = [name for name in scaled if asked and name not in SEARCH_PARTS]
+        personal = {name: scaled[name].astype(np.float64) * self.weights[name] for name in aside}
+        space, more = self.engine.recommender.space, self.beside
+        scaled |= {name: more.scaled(name, space, rows) for name in more.scale}
+        parts = {name: scaled[name] for name in PARTS if name in scaled}
         if PART in self.sources:
             personal[PART] = self.sources[PART][rows].astype(np.float64)
         vectors = self.engine.recommender.text_rows
@@ -228,10 +231,15 @@ class View:
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
         """What the second stage's reasons add; a part's past events share its amount as they share its own score."""
         told, shared = by_part(anew.amounts(), amounts), {}
-        for name, amount in told.items():
-            if name not in events:
+        wholes, events = {name: amounts[name] for name in events}, dict(events)
+        for name, held in self.beside.held().items():
+            raw, found = raw_part(self.engine.recommender, self.requests, name, held, anew.rows)
+            if name in told and found is not None:
+                wholes[name], events[name] = raw[name], by_item(*found)
+        for name, whole in wholes.items():
+            if name not in told:
                 continue
-            whole = amounts[name]
+            amount = told[name]
             share = np.divide(amount, whole, out=np.zeros_like(amount), where=(whole > 0) & (amount > 0))
             shared[name] = (events[name][0], events[name][1] * share)
         _, event = self.requests.events(1)
@@ -245,39 +253,14 @@ class View:
         amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
         for name in (part for part in (*PARTS, PART) if part in self.vectors or part in self.sources):
-            raw, found = self._raw(name, rows)
+            held = self.vectors[name] if name in self.vectors else self.sources[name]
+            raw, found = raw_part(self.engine.recommender, self.requests, name, held, rows)
             factor = self._row_factor(name, sum(raw.values(), np.zeros(len(rows))), rows)
             for told, part in raw.items():
                 amounts[told] = amounts.get(told, 0.0) + part * factor
             if found is not None:
                 events[name] = by_item(found[0], found[1] * factor)
         return amounts, events
-
-    def _raw(self, name: str, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float64]], Events | None]:
-        """A part's raw score of each row by what it is told as, and its past events.
-
-        Sources that break their ties by popularity would tell it as their own; here it is what it is, popularity. And
-        popularity among shoppers alike is popularity, and what the likeness adds.
-        """
-        space = self.engine.recommender.space
-        if name in self.vectors:
-            raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ self.vectors[name]
-            if name not in ("taste_long", "taste_short"):
-                return {name: raw}, None
-            half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
-            return {name: raw}, taste_events(self.requests, space, rows, half_life_s=half_life_s)
-        raw = self.sources[name][rows].astype(np.float64)
-        if name == PART:
-            return {name: raw}, None
-        source = self.engine.recommender.sources[name]
-        if isinstance(source, AlikeModel):
-            plain = source.popular.item_score[rows].astype(np.float64)
-            return {name: plain, "alike": raw - plain}, None
-        told = {name: raw}
-        if isinstance(source, NeighboursModel | OwnMostBoughtModel):
-            ties = source.tie_break[rows].astype(np.float64)
-            told = {name: raw - ties, "popular": ties}
-        return told, source_events(source, self.requests, rows)
 
     def _row_factor(self, name: str, raw: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """What a part's raw score of each row is multiplied by, (n_rows,); with ranks fused it differs by row."""

@@ -168,6 +168,7 @@ def build_workspace(
         fusion=learned.fusion,
         taste_model=None if taste is None else taste.final,
         gate=learned.gate,
+        also=[name for ranker in chosen.rankers.values() for name in ranker.reads],
     )
     for ranker in chosen.rankers.values():
         model = with_ranker(model, everything, ranker)

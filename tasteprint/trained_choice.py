@@ -64,6 +64,7 @@ def save_rankers(workspace: Path, rankers: Mapping[str, LearnedRanker], *, stamp
             "groups": list(learned.groups),
             "first": _or_none(learned.first),
             "reached": dict(learned.reached),
+            "reads": list(learned.reads),
             "model": model,
         }
     write_artefact(
@@ -149,6 +150,7 @@ def _ranker(state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Lea
         groups=tuple(state["groups"]),
         first=_or_nan(state["first"]),
         reached=state["reached"],
+        reads=tuple(state.get("reads", ())),
         **{name: state[name] for name in _PLAIN},
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from .building import Ready, prepare
 from .choosing import SEARCH, Chosen, choose_all, validation_splits
 from .config import Settings
-from .evaluation.first_stage import TasteprintConfig
+from .evaluation.first_stage import TasteprintConfig, candidate_parts
 from .evaluation.pipeline import fit_chosen, tastes, wants_taste
 from .evaluation.rank_learning import LearnedRanker, learn_from_impressions
 from .evaluation.taste_learning import train_taste
@@ -189,7 +189,9 @@ def _rankers_of_impressions(
             before = replace(ready.everything, log=log.select(log.at_s < first_s), until_s=first_s)
             known = () if taste is None else ((ready.everything, taste.final), (earlier, taste.before))
             taste_model = tastes(taste, known, folder=path / "cache" / "models", progress=None)(before)
-            model = fit_chosen(before, chosen.fusion[protocol], split, encoder=ready.encoder, taste_model=taste_model)
+            learned, asked = chosen.fusion[protocol], protocol == SEARCH
+            also = candidate_parts(before, learned.recommender, asked=asked) if settings.ranking.all_parts else ()
+            model = fit_chosen(before, learned, split, encoder=ready.encoder, taste_model=taste_model, also=also)
             rng = np.random.default_rng(seed)
             rankers[protocol] = learn_from_impressions(model, before, pages, settings.ranking, rng=rng)
     if not rankers:

@@ -18,9 +18,17 @@ from tasteprint.evaluation.rank_learning import (
     learn_from_table,
     learn_ranker,
     some_users,
+    used_columns,
     with_ranker,
 )
-from tasteprint.evaluation.rank_tables import Impressions, gains_of, gather_ranks, impression_table, joined
+from tasteprint.evaluation.rank_tables import (
+    Impressions,
+    gains_of,
+    gather_ranks,
+    impression_table,
+    joined,
+    without_parts,
+)
 from tasteprint.evaluation.search_split import search_split
 from tasteprint.evaluation.splits import leave_one_out, time_split
 from tasteprint.profiling.encoder import HashEncoder
@@ -29,7 +37,7 @@ from tasteprint.profiling.schema import conform
 from tasteprint.profiling.shop import Shop
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.rank_facts import fit_rank_facts
-from tasteprint.retrieval.ranker import RankerConfig
+from tasteprint.retrieval.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
 from tasteprint.retrieval.recommender import fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.second_stage import feature_groups
@@ -240,3 +248,74 @@ def test_a_table_decides_by_the_requests_it_is_told() -> None:
     decides = np.arange(len(table.count)) < 20
     learned = learn_from_table(table, decides, LINEAR, rng=np.random.default_rng(0), groups=groups, asked=False)
     assert learned.first == pytest.approx(table.ndcg(table.start)[:20].mean())
+
+
+# Parts without a weight.
+
+
+def told_by(column: str, *, n: int = 120) -> RankTable:
+    """Ten candidates a request, whose gain one column gives away and the others know nothing of."""
+    rng = np.random.default_rng(5)
+    names = ("popular", "popular_rank", "own", "own_rank", "repeat", "repeat_rank", "fused")
+    values = rng.normal(size=(10 * n, len(names))).astype(np.float32)
+    best = values[:, names.index(column)].reshape(n, 10).argmax(axis=1)
+    gain = np.zeros((n, 10), dtype=np.float32)
+    gain[np.arange(n), best] = 1.0
+    return RankTable(names, values, gain.ravel(), np.full(n, 10), np.ones(n), values[:, -1])
+
+
+@pytest.mark.parametrize("kind", installed_rankers())
+def test_a_part_without_a_weight_is_read_where_it_tells_something(kind) -> None:
+    options = RankerConfig(trees=40, least_rows=5)
+    config = LINEAR.model_copy(update={"rankers": (kind,), "options": options})
+    given = {"rng": np.random.default_rng(0), "groups": ("parts", "together"), "asked": False}
+    decides = np.arange(120) < 40
+    learned = learn_from_table(told_by("own"), decides, config, beside=("own", "repeat"), **given)
+    assert learned.name == kind
+    assert "own" in learned.reads
+    assert learned.reached[f"{kind}_all_parts"] > learned.reached[kind] + 0.2
+    assert learned.said()[f"ranker_{kind}_all_parts"] == round(learned.reached[f"{kind}_all_parts"], 4)
+    other = learn_from_table(told_by("popular"), decides, config, **given)
+    assert (other.reads, set(other.reached)) == ((), {kind})
+
+
+def test_columns_that_are_used() -> None:
+    linear = LinearRanker(("a", "b"), np.zeros(2), np.ones(2), np.array([0.0, 2.0]))
+    assert used_columns(linear) == {"b"}
+    pytest.importorskip("lightgbm")
+    table = told_by("own")
+    trees = fit_ranker(table, RankerConfig(trees=1, leaves=2, least_rows=5, feature_share=1.0), rng=given_rng())
+    assert used_columns(trees) == {"own"}
+    unread = np.array(table.values)
+    unread[:, [name != "own" for name in table.names]] = np.nan
+    np.testing.assert_array_equal(trees.scores(unread), trees.scores(table.values))
+
+
+def given_rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_without_parts() -> None:
+    table = told_by("own")
+    few = without_parts(table, ("own", "repeat"))
+    assert few.names == ("popular", "popular_rank", "fused")
+    np.testing.assert_array_equal(few.values, np.delete(table.values, [2, 3, 4, 5], axis=1))
+    assert without_parts(table, ()) is table is without_parts(table, ("bm25",))
+
+
+def test_the_whole_of_a_shop_reads_the_parts_it_gave_no_weight() -> None:
+    """The first stage may rank by one part alone; the ranker finds the others in its table and asks for them."""
+    shop = planted()
+    split = leave_one_out(shop, stage="valid")
+    train = training(shop, split)
+
+    def fit(data: TrainingSet):
+        return fit_recommender(data, weights={"popular": 1.0}, exclude_seen=True, also=("transitions", "own"))
+
+    learned = learn_ranker(fit, train, split, LINEAR, rng=np.random.default_rng(0))
+    assert set(learned.reached) == {"linear", "linear_all_parts"}
+    assert learned.model is not None
+    if learned.reads:
+        assert {"transitions", "transitions_rank"} <= set(learned.model.names)
+    popularity = learn_ranker(popular, train, split, LINEAR, rng=np.random.default_rng(0))
+    assert set(popularity.reached) == {"linear"}
