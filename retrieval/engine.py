@@ -295,7 +295,7 @@ def make_engine(
     *,
     users: pd.DataFrame | None = None,
     intent_model: IntentModel | None = None,
-    kind: str = "flat-fp16",
+    kind: str = "int8",
 ) -> Engine:
     """Index the item blocks and get everything ready for requests."""
     space = recommender.space

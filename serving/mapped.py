@@ -76,4 +76,4 @@ def _index(held: Artefact, index: BlockIndex) -> BlockIndex:
         (int(first), faiss.read_index(str(held.folder / f"{place}.faiss"), faiss.IO_FLAG_MMAP_IFC))
         for place, first in enumerate(held.meta["first"])
     )
-    return open_flat(index.kind, index.n_items, index.dim, shards, index.slack)
+    return open_flat(index.kind, index.n_items, index.dim, shards, index.rounding, index.whole)

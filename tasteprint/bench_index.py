@@ -8,7 +8,7 @@ come from is `bench_vectors`' and the command's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,7 @@ from .profiling.errors import ArtefactError, ConfigError, ExtraMissingError
 from .profiling.peak import Clock
 from .profiling.timing import paired_ratios, spread, time_calls, time_rounds
 from .retrieval.index import INDEXES, ApproximateIndex, Found, IndexConfig, ItemIndex, build_index
-from .retrieval.index.approximate import violations
-from .retrieval.index.tune import exact_rows, recall_at, tune_index
+from .retrieval.index.tune import exact_rows, median_s, recall_at, tune_index, violations
 
 Matrix = NDArray[np.float32]
 SHARES = (0.5, 0.1, 0.01, 0.001)
@@ -152,7 +151,7 @@ def bench_index(
         if runner.index is not None:
             tell(f"filters of {name}")
             found = _filters(runner.index, task, shares, k, clock, np.random.default_rng(seed))
-            rows[name] = _replaced(rows[name], filtered=found)
+            rows[name] = replace(rows[name], filtered=found)
     return tuple(rows[name] for name in [*kinds, *rivals])
 
 
@@ -219,7 +218,7 @@ def _timed(
     for name, runner in ready.items():
         recall = {mix: recall_at(runner.search(some[1::2], k), truth[mix][1::2]) for mix, some in task.queries.items()}
         median, late = np.percentile(singles[name], [50, 99]) * 1e3
-        rows[name] = _replaced(
+        rows[name] = replace(
             runner.row,
             recall=recall,
             per_s=len(fresh) / spread(times[name]).median,
@@ -240,7 +239,7 @@ def _filters(
     """Filters that leave rows spread evenly, and rows that lie together as those of a category do."""
     found = {}
     some = np.vstack([queries[1::2][:20] for queries in task.queries.values()])
-    plain = _median_s(lambda q: index.search(q, k), some, clock)
+    plain = median_s(lambda q: index.search(q, k), some, clock)
     liking = {"spread": rng.random(index.n_items), "grouped": task.vectors @ task.vectors[rng.integers(index.n_items)]}
     for share in shares:
         for way, values in liking.items():
@@ -250,21 +249,6 @@ def _filters(
             singles = [index.search(query, k, allowed=allowed)[0] for query in some]
             wrong = violations(got, allowed) + sum(int((~allowed[rows]).sum()) for rows in singles)
             full = np.mean(got.count == min(k, int(allowed.sum())))
-            took = _median_s(partial(index.search, k=k, allowed=allowed), some, clock)
+            took = median_s(partial(index.search, k=k, allowed=allowed), some, clock)
             found[f"{way} {share:g}"] = Filtered(recall_at(got, truth), wrong, float(full), took / plain)
     return found
-
-
-def _median_s(call: Callable[[Matrix], object], queries: Matrix, clock: Clock) -> float:
-    """Median seconds of a call over these queries, each made once before."""
-    taken = []
-    for query in queries:
-        call(query)
-        start = clock()
-        call(query)
-        taken.append(clock() - start)
-    return float(np.median(taken))
-
-
-def _replaced(row: IndexRow, **fields: Any) -> IndexRow:
-    return IndexRow(**{**vars(row), **fields})

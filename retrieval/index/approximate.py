@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .sketch import Sketch
 from .subset import best_among, one_thread, rescore
-from .types import NO_ROW, Found, Mask, Rows, Scores, best_of, check_allowed, check_queries, import_faiss
+from .types import Found, Mask, Rows, Scores, best_of, check_allowed, check_queries, import_faiss
 
 _CHUNK = 8  # queries a thread takes at least
 _SHARED = 4  # times as many rows are compared, all of them, where a batch shares reading them
@@ -114,8 +114,7 @@ class ApproximateIndex:
         """Width of a row."""
         return int(self.vectors.shape[1])
 
-    @property
-    def slack(self) -> None:
+    def slack(self, query: NDArray[np.float32]) -> None:
         """None: rows can be missed."""
         return None
 
@@ -207,9 +206,3 @@ def _with(found: Found, places: NDArray[np.intp], others: Found) -> Found:
     rows, scores, count = found.rows.copy(), found.scores.copy(), found.count.copy()
     rows[places], scores[places], count[places] = others.rows, others.scores, others.count
     return Found(rows, scores, count)
-
-
-def violations(found: Found, allowed: Mask) -> int:
-    """Rows that came back though they were not allowed."""
-    real = found.rows[found.rows != NO_ROW]
-    return int(np.count_nonzero(~allowed[real]))

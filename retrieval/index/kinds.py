@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...profiling.errors import ArtefactError
 from .approximate import ApproximateIndex, Efforts, Scanner, search_pool
 from .config import IndexConfig
-from .flat import build_flat
+from .flat import build_flat, code_dims, shard_count
 from .hnsw import HnswScanner, build_hnsw
 from .ivf import IvfScanner, build_ivf, code_bytes, list_count
 from .sketch import make_sketch
@@ -46,7 +46,7 @@ class IndexKind:
 
     Attributes:
         about: what it is, in one line
-        exact: compares every row, so that ``slack`` is a bound
+        exact: compares every row, and `ItemIndex.slack` is a bound
         where: ``cpu``, ``torch`` (which brings its own memory, and is not saved), ``gpu`` or ``server``
         build: from a checked matrix
         sizes: bytes for so many rows of so many dimensions
@@ -143,12 +143,18 @@ def _hnsw(matrix: Matrix, config: IndexConfig) -> ItemIndex:
     return approximate("hnsw", HnswScanner(build_hnsw(matrix, config)), matrix, config, effort=96)
 
 
+def _int8_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
+    """Codes of filled-up rows, and while building a shard's rows and their codes as FAISS wants them."""
+    held = n * code_dims("int8", dim)
+    return Sizes(held, held + 2 * 4 * held // shard_count(n))
+
+
 def _flat_sizes(width: int) -> _Sizing:
     """Codes, and while building a shard's rows as FAISS wants them."""
 
     def sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
-        shards = max(1, min(os.cpu_count() or 1, -(-n // 16_384)))
-        return Sizes(width * n * dim, width * n * dim + (0 if width == 4 else 4 * n * dim // shards // 8))
+        rows = 0 if width == 4 else 4 * n * dim // shard_count(n) // 8
+        return Sizes(width * n * dim, width * n * dim + rows)
 
     return sizes
 
@@ -205,6 +211,7 @@ INDEXES: Mapping[str, IndexKind] = {
     "flat": IndexKind("all rows, full precision", True, "cpu", _flat, _flat_sizes(4)),
     "flat-fp16": IndexKind("all rows, half precision", True, "cpu", _flat, _flat_sizes(2)),
     "sq8": IndexKind("all rows, 8 bits a number", True, "cpu", _flat, _flat_sizes(1)),
+    "int8": IndexKind("all rows and the query, whole numbers of 8 bits", True, "cpu", _flat, _int8_sizes),
     "ivf-flat": IndexKind("groups by k-means, full precision", False, "cpu", _ivf, _ivf_sizes),
     "ivf-sq8": IndexKind("groups by k-means, 8 bits a number", False, "cpu", _ivf, _ivf_sizes),
     "ivf-pq": IndexKind(

@@ -88,16 +88,15 @@ class LiveView:
         return self.room.array[: self.n_items - self.n_base]
 
     @property
-    def slack(self) -> float | None:
-        """See `ItemIndex`."""
-        base = 0.0 if self.base is None else self.base.slack
-        return None if base is None else max(base, _ROUNDING * self.longest)
-
-    @property
     def resident_bytes(self) -> int:
         """Bytes of the base, the added rows with their room, and the marks of what is gone."""
         base = 0 if self.base is None else self.base.resident_bytes
         return base + self.room.array.nbytes + self.alive.nbytes
+
+    def slack(self, query: NDArray[np.float32]) -> float | None:
+        """See `ItemIndex.slack`."""
+        base = 0.0 if self.base is None else self.base.slack(query)
+        return None if base is None else max(base, _ROUNDING * self.longest * float(np.linalg.norm(query)))
 
     def search(self, query: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> tuple[Rows, Scores]:
         """The ``k`` rows with the largest inner product that are there; see `ItemIndex.search`."""

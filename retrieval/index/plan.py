@@ -25,12 +25,12 @@ _CACHED = 0.5
 """Time to get through a byte of the centroids, which stay in the cache, against one read from memory."""
 
 _COST: Mapping[str, float] = {
-    "flat": 1.0, "flat-fp16": 1.2, "sq8": 1.6, "ivf-flat": 1.1, "ivf-sq8": 1.7, "ivf-pq": 1.0, "ivf-rabitq": 6.0,
-    "hnsw": 4.0,
+    "flat": 1.0, "flat-fp16": 1.2, "sq8": 1.6, "int8": 1.0, "ivf-flat": 1.1, "ivf-sq8": 1.7, "ivf-pq": 1.0,
+    "ivf-rabitq": 6.0, "hnsw": 4.0,
 }  # fmt: skip
 """Time to get through a byte of codes, against a byte of float32 in a row: decoding, and reading out of order."""
 
-_REACHES: Mapping[str, float] = {"flat": 1.0, "flat-fp16": 0.999, "sq8": 0.975}
+_REACHES: Mapping[str, float] = {"flat": 1.0, "flat-fp16": 0.999, "sq8": 0.975, "int8": 0.985}
 _APPROXIMATE_REACHES = 0.99
 _FIXED_S = 60e-6
 
@@ -177,7 +177,7 @@ def _query_s(kind: str, wishes: Wishes, config: IndexConfig) -> float:
     if INDEXES[kind].where == "gpu":
         return _FIXED_S + 2 * n * dim / 2e12
     if INDEXES[kind].exact:
-        width = {"flat": 4, "flat-fp16": 2, "sq8": 1}.get(kind, 4)
+        width = {"flat": 4, "flat-fp16": 2, "sq8": 1, "int8": 1}.get(kind, 4)
         return _FIXED_S + _COST.get(kind, 1.0) * width * n * dim / wishes.bytes_per_s
     if kind == "hnsw":
         return _FIXED_S + _COST[kind] * 120 * config.links * dim / wishes.bytes_per_s

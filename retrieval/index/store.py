@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...profiling.artefact import Artefact, read_artefact, write_artefact
 from ...profiling.errors import ArtefactError
 from ...profiling.stamp import EncoderStamp
 from .approximate import ApproximateIndex, Efforts, search_pool
-from .flat import FLAT, BlockIndex, open_flat
+from .flat import FLAT, BlockIndex, WholeNumbers, code_dims, open_flat
 from .hnsw import HnswScanner
 from .ivf import IvfScanner
 from .sketch import Sketch
@@ -51,8 +53,10 @@ def save_index(
     """
     meta: dict[str, Any] = {"kind": index.kind, "n_items": index.n_items, "dim": index.dim, "measured": measured or {}}
     if isinstance(index, BlockIndex):
-        meta |= {"slack": index.slack, "first": [first for first, _ in index.shards]}
+        meta |= {"rounding": index.rounding, "first": [first for first, _ in index.shards]}
         parts, arrays = [shard for _, shard in index.shards], {}
+        if index.whole is not None:
+            meta["longest"], arrays["steps"] = index.whole.longest, index.whole.steps
     elif isinstance(index, ApproximateIndex) and index.kind in _SCANNERS:
         meta |= {
             "widths": list(index.efforts.widths),
@@ -98,7 +102,9 @@ def open_index(
     parts = [_part(held, number) for number in range(len(meta.get("first", [0])))]
     if meta["kind"] in FLAT:
         shards = tuple(zip([int(first) for first in meta["first"]], parts, strict=True))
-        return open_flat(meta["kind"], meta["n_items"], meta["dim"], shards, float(meta["slack"]))
+        steps = held.arrays.get("steps")
+        whole = None if steps is None else WholeNumbers(np.asarray(steps), float(meta["longest"]))
+        return open_flat(meta["kind"], meta["n_items"], meta["dim"], shards, float(meta["rounding"]), whole)
     if meta["kind"] not in _SCANNERS:
         raise ArtefactError(f"index {path}: kind {meta['kind']!r} is unknown to this program; build it again")
     efforts = Efforts(
@@ -128,6 +134,7 @@ def _part(held: Artefact, number: int) -> Any:
         part = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise ArtefactError(f"index: {file} cannot be read ({error}); build it again") from error
-    if part.d != held.meta["dim"]:
-        raise ArtefactError(f"index: {file} must have {held.meta['dim']} dimensions, got {part.d}; build it again")
+    wide = code_dims(held.meta["kind"], held.meta["dim"])
+    if part.d != wide:
+        raise ArtefactError(f"index: {file} must have {wide} dimensions, got {part.d}; build it again")
     return part

@@ -30,12 +30,12 @@ class TorchIndex:
     Attributes:
         kind: a key of `INDEXES`
         rows: (n_items, dim), on its device
-        slack: how far an inner product with a query of length 1 can be from the exact one
+        rounding: how far an inner product with a query of length 1 can be from the exact one
     """
 
     kind: str
     rows: torch.Tensor
-    slack: float
+    rounding: float
 
     @property
     def n_items(self) -> int:
@@ -51,6 +51,10 @@ class TorchIndex:
     def resident_bytes(self) -> int:
         """Bytes of the tensor, on its device."""
         return int(self.rows.numel() * self.rows.element_size())
+
+    def slack(self, query: NDArray[np.float32]) -> float:
+        """How far a score of this query can be from the exact one."""
+        return self.rounding * float(np.linalg.norm(query))
 
     def search(self, query: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> tuple[Rows, Scores]:
         """The ``k`` rows with the largest inner product; see `ItemIndex.search`."""

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...profiling.errors import ConfigError
+from ...profiling.peak import Clock
 from .approximate import ApproximateIndex, Efforts, block_mix
 from .subset import best_among, one_thread
-from .types import Found, ItemIndex, Rows, best_of
+from .types import NO_ROW, Found, ItemIndex, Mask, Rows, best_of
 
 Queries = Mapping[str, NDArray[np.float32]]
 """Name of a mix of blocks, such as ``meaning`` -> queries that weigh just these, (n, dim)."""
@@ -66,7 +67,7 @@ def tune_index(
     *,
     target: float = 0.95,
     k: int = 10,
-    clock: Callable[[], float] | None = None,
+    clock: Clock | None = None,
 ) -> tuple[ItemIndex, Tuned]:
     """The index searched just hard enough, and the recall that gives; exact kinds are only measured.
 
@@ -132,6 +133,12 @@ def recall_at(found: Found, truth: Rows) -> float:
     return float(np.mean(_shares(found, truth)))
 
 
+def violations(found: Found, allowed: Mask) -> int:
+    """Rows that came back though they were not allowed."""
+    real = found.rows[found.rows != NO_ROW]
+    return int(np.count_nonzero(~allowed[real]))
+
+
 def _shares(found: Found, truth: Rows) -> list[float]:
     """Share of each query's true rows that were found; of queries with any, else 1."""
     shares = []
@@ -192,23 +199,23 @@ def _recall(index: ApproximateIndex, effort: int, queries: NDArray[np.float32], 
     return float(np.mean(shares) - np.std(shares) / len(shares) ** 0.5)
 
 
-def _fewest(index: ApproximateIndex, queries: NDArray[np.float32], k: int, clock: Callable[[], float]) -> int:
+def _fewest(index: ApproximateIndex, queries: NDArray[np.float32], k: int, clock: Clock) -> int:
     """Allowed rows that are compared, all of them, in twice the time of an unfiltered query."""
     some = queries[:_PROBES]
     n = min(index.n_items, 2_000)
     rows = np.linspace(0, index.n_items - 1, n).astype(np.int64)
     with one_thread():
-        search_s = _middle([lambda q=q: index.search(q, k) for q in some], clock)  # type: ignore[misc]
-        compare_s = _middle([lambda q=q: best_among(index.vectors, rows, q[None], k) for q in some], clock)  # type: ignore[misc]
+        search_s = median_s(lambda query: index.search(query, k), some, clock)
+        compare_s = median_s(lambda query: best_among(index.vectors, rows, query[None], k), some, clock)
     return int(np.clip(2 * search_s / max(compare_s, 1e-9) * n, 500, max(500, index.n_items // 4)))
 
 
-def _middle(calls: list[Callable[[], object]], clock: Callable[[], float]) -> float:
-    """Median seconds of these calls, each made once before."""
+def median_s(call: Callable[[NDArray[np.float32]], object], queries: NDArray[np.float32], clock: Clock) -> float:
+    """Median seconds of a call over these queries, each made once before."""
     taken = []
-    for call in calls:
-        call()
+    for query in queries:
+        call(query)
         start = clock()
-        call()
+        call(query)
         taken.append(clock() - start)
     return float(np.median(taken))

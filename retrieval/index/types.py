@@ -48,8 +48,6 @@ class ItemIndex(Protocol):
     Attributes:
         kind: a key of `INDEXES`
         n_items, dim: shape of the indexed matrix
-        slack: how far an inner product with a query of length 1 can be from the exact one, and no row is missed that
-            is better by more; None = approximate, no bound
         resident_bytes: memory that its own structures hold, without the caller's matrix
     """
 
@@ -69,13 +67,15 @@ class ItemIndex(Protocol):
         ...
 
     @property
-    def slack(self) -> float | None:
-        """How far a score of a query of length 1 can be from the exact one; None = no bound."""
-        ...
-
-    @property
     def resident_bytes(self) -> int:
         """Memory of its own structures, without the caller's matrix."""
+        ...
+
+    def slack(self, query: NDArray[np.float32]) -> float | None:
+        """How far a score of this query (dim,) can be from the exact inner product.
+
+        No row is missed that is better by more. None = approximate, no bound.
+        """
         ...
 
     def search(self, query: NDArray[np.float32], k: int, *, allowed: Mask | None = None) -> tuple[Rows, Scores]:

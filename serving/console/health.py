@@ -48,7 +48,7 @@ def health(service: Service, kept: Kept) -> dict[str, Any]:
             "kind": getattr(engine.index, "kind", None),
             "dimensions": int(engine.texts.shape[1]),
             "bytes": getattr(engine.index, "resident_bytes", None),
-            "exact": getattr(engine.index, "slack", None) is not None,
+            "exact": engine.index.slack(engine.texts[0]) is not None,
         },
         "encoder": {
             "name": stamp.name or stamp.weights[:12],

@@ -12,7 +12,7 @@ from tasteprint.retrieval.index import flat as index_module
 
 def off(built: BlockIndex, query: np.ndarray) -> float:
     """How far the index itself says that a score can be from the exact one."""
-    return 1e-5 + built.slack * float(np.linalg.norm(query))
+    return 1e-5 + built.slack(query)
 
 
 @pytest.fixture(params=[1 << 14, 100], ids=["one shard", "several shards"])

@@ -13,9 +13,9 @@ import pytest
 from tasteprint.profiling.errors import ArtefactError, ConfigError, TasteprintError
 from tasteprint.retrieval.index import INDEXES, ApproximateIndex, IndexConfig, build_index
 from tasteprint.retrieval.index import gpu as gpu_module
-from tasteprint.retrieval.index.approximate import Efforts, violations
+from tasteprint.retrieval.index.approximate import Efforts
 from tasteprint.retrieval.index.overfetch import OverfetchScanner
-from tasteprint.retrieval.index.tune import exact_rows, recall_at
+from tasteprint.retrieval.index.tune import exact_rows, recall_at, violations
 
 GPU = [name for name, kind in INDEXES.items() if kind.where == "gpu"]
 

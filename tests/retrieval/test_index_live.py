@@ -104,7 +104,7 @@ def test_a_view_answers_like_an_index_of_its_rows(kind: str) -> None:
             rows, scores = changed.search(query, 9, allowed=mask)
             products = np.where(may, everything @ query, -np.inf)
             assert may[rows].all()
-            slack = changed.slack * float(np.linalg.norm(query))
+            slack = changed.slack(query)
             np.testing.assert_allclose(scores, products[rows], atol=slack)
             np.testing.assert_allclose(products[rows], np.sort(products)[::-1][:9], atol=2 * slack)
     assert view.n_alive == 300
@@ -133,8 +133,9 @@ def test_every_kind_takes_changes(kind: str, n_gone: int) -> None:
         assert (np.diff(found.scores, axis=1) <= 0).all()
         best = np.sort(products, axis=1)[:, ::-1][:, :10]
         reached = np.take_along_axis(products, found.rows, 1)
-        if view.slack is not None:  # an exact kind: nothing is missed that is better by more than it says
-            assert (np.sort(reached, axis=1)[:, ::-1] >= best - 2 * view.slack).all()
+        if view.slack(queries[0]) is not None:  # an exact kind: nothing is missed that is better by more than it says
+            slack = np.array([view.slack(query) for query in queries])[:, None]
+            assert (np.sort(reached, axis=1)[:, ::-1] >= best - 2 * slack).all()
         assert (reached >= best[:, -1:] - 1e-6).mean() >= 0.8
     own = view.search_batch(more[:20], 1).rows[:, 0]
     assert (own >= 2000).all()  # what was added is compared exactly
@@ -176,10 +177,13 @@ def test_views_that_were_taken_before_stay_as_they_were() -> None:
 
 def test_a_base_without_a_bound_has_none() -> None:
     class Guess:
-        kind, n_items, dim, slack, resident_bytes = "guess", 2, DIM, None, 0
+        kind, n_items, dim, resident_bytes = "guess", 2, DIM, 0
+
+        def slack(self, query: np.ndarray) -> None:
+            return None
 
     view = LiveView(Guess(), DIM, np.ones(2, bool), live_view(None, dim=DIM).room)  # type: ignore[arg-type]
-    assert view.slack is None
+    assert view.slack(np.ones(DIM, np.float32)) is None
     assert view.kind == "guess"
     assert live_view(None, dim=3).search(np.ones(3, np.float32), 4)[0].tolist() == []
     with pytest.raises(ArtefactError, match="dim must be"):

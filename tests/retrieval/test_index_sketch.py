@@ -10,10 +10,9 @@ import pytest
 
 from tasteprint.retrieval.index import INDEXES, ApproximateIndex, IndexConfig, build_index
 from tasteprint.retrieval.index import approximate as approximate_module
-from tasteprint.retrieval.index.approximate import violations
 from tasteprint.retrieval.index.sketch import make_sketch
 from tasteprint.retrieval.index.store import open_index, save_index
-from tasteprint.retrieval.index.tune import exact_rows, recall_at
+from tasteprint.retrieval.index.tune import exact_rows, recall_at, violations
 
 
 def shop(n: int = 6000, dim: int = 70) -> tuple[np.ndarray, np.ndarray]:
