@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path, Response
-from fastapi.responses import JSONResponse
 
 from . import answers, shapes
 from .config import ServeConfig
 from .console.routes import console_routes
 from .desk import Desk, needs, responses_of
+from .direct import DirectRoutes
 from .item_routes import item_routes
 from .items import LiveItems
 from .keys import ApiKey
@@ -56,7 +56,7 @@ def create_app(
         watching.cancel()
         await asyncio.to_thread(desk.close)
 
-    app = FastAPI(
+    app = _Service(
         title="Tasteprint",
         version=version,
         description=_DESCRIPTION,
@@ -67,14 +67,16 @@ def create_app(
     )
     install(app)
     app.state.desk = desk
-    app.include_router(_asking(desk))
-    app.include_router(_profiles(desk))
+    direct = DirectRoutes(desk)
+    app.include_router(_asking(desk, direct))
+    app.include_router(_profiles(desk, direct))
     app.include_router(_operating(desk))
     if live_items is not None:
         app.include_router(item_routes(desk, live_items))
     app.include_router(console_routes(desk))
-    app.add_middleware(
-        Around,  # type: ignore[arg-type]
+    app.around = Around(
+        super(_Service, app).__call__,  # type: ignore[arg-type]
+        direct.answer,  # type: ignore[arg-type]
         metrics=desk.metrics,
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=config.body_timeout_s,
@@ -83,38 +85,53 @@ def create_app(
     return app
 
 
-def _asking(desk: Desk) -> APIRouter:
+class _Service(FastAPI):
+    """The framework's application, with what goes around it outside everything of its own."""
+
+    around: Around
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One connection event."""
+        await (self.around if scope["type"] == "http" else super().__call__)(scope, receive, send)
+
+
+def _asking(desk: Desk, direct: DirectRoutes) -> APIRouter:
     """Routes that answer questions."""
-    router = APIRouter(prefix="/v1", tags=["ask"], dependencies=[needs(desk, "read")])
+    router = APIRouter(prefix="/v1", tags=["ask"])
     service = desk.service
 
-    @router.post("/search", summary="Items for a query", responses=responses_of(answers.ListAnswer))
+    @direct.post(router, "/search", scope="read", answer=answers.ListAnswer, summary="Items for a query")
     async def search(body: shapes.SearchRequest) -> Response:
         """Items for a query, personal where a shopper is named; with reasons that add up to the score."""
         _within(desk.config, k=body.k, query=body.query)
         return await desk.run(service.answer, body.ask())
 
-    @router.post("/recommend", summary="Items for a shopper", responses=responses_of(answers.ListAnswer))
+    @direct.post(router, "/recommend", scope="read", answer=answers.ListAnswer, summary="Items for a shopper")
     async def recommend(body: shapes.RecommendRequest) -> Response:
         """Items for a shopper, with or without a query; newcomers get what shoppers alike choose."""
         _within(desk.config, k=body.k, query=body.query)
         return await desk.run(service.answer, body.ask())
 
-    @router.post(
-        "/explain", summary="Why an item stands where it does", responses=responses_of(answers.ExplainAnswer, 404)
+    @direct.post(
+        router,
+        "/explain",
+        scope="read",
+        answer=answers.ExplainAnswer,
+        also=(404,),
+        summary="Why an item stands where it does",
     )
     async def explain(body: shapes.ExplainRequest) -> Response:
         """One item's score for a question, taken apart into addends, wherever it stands."""
         _within(desk.config, query=body.query)
         return await desk.run(service.explain, body.ask(), body.item_id)
 
-    @router.post("/intent", summary="What a query is read as", responses=responses_of(answers.IntentAnswer))
+    @direct.post(router, "/intent", scope="read", answer=answers.IntentAnswer, summary="What a query is read as")
     async def intent(body: shapes.IntentRequest) -> Response:
         """Category, brand, price, stage, specificity and confidence of a query."""
         _within(desk.config, query=body.query)
         return await desk.run(service.intent, body.query)
 
-    @router.post("/similar", summary="Items like one", responses=responses_of(answers.SimilarAnswer, 404))
+    @direct.post(router, "/similar", scope="read", answer=answers.SimilarAnswer, also=(404,), summary="Items like one")
     async def similar(body: shapes.SimilarRequest) -> Response:
         """Items whose text means the most nearly the same."""
         _within(desk.config, k=body.k)
@@ -123,26 +140,18 @@ def _asking(desk: Desk) -> APIRouter:
     return router
 
 
-def _profiles(desk: Desk) -> APIRouter:
+def _profiles(desk: Desk, direct: DirectRoutes) -> APIRouter:
     """Routes about shoppers."""
     router = APIRouter(prefix="/v1", tags=["shoppers"])
     service = desk.service
 
-    @router.post(
-        "/events",
-        summary="What shoppers did",
-        responses=responses_of(answers.EventsAnswer),
-        dependencies=[needs(desk, "write")],
-    )
+    @direct.post(router, "/events", scope="write", answer=answers.EventsAnswer, summary="What shoppers did")
     async def events(body: shapes.EventsRequest) -> Response:
         """Store a batch; when this answers, all of it is durable and in every later answer."""
         if len(body.events) > desk.config.max_events:
             raise Problem(422, f"body.events: at most {desk.config.max_events} events in a batch")
-        made = [event.event() for event in body.events]
-        if any(event.at_us / 1e6 > time.time() + CLOCK_SKEW_S for event in made):
-            raise Problem(422, "body.events: an event may lie at most a day in the future")
-        done = await desk.write(service.append, made)
-        desk.metrics.events.inc(len(made))
+        done = await desk.write(_store, service, body)
+        desk.metrics.events.inc(len(body.events))
         return done
 
     @router.get(
@@ -185,7 +194,7 @@ def _operating(desk: Desk) -> APIRouter:
     @router.get("/healthz", summary="The process answers", responses={200: {"model": answers.HealthAnswer}})
     async def healthz() -> Response:
         """Alive; says nothing about what it can answer."""
-        return JSONResponse({"alive": True})
+        return Response(b'{"alive":true}', media_type="application/json")
 
     @router.get(
         "/readyz",
@@ -209,6 +218,15 @@ def _operating(desk: Desk) -> APIRouter:
         return Response(desk.metrics.page(), media_type="text/plain; version=0.0.4")
 
     return router
+
+
+def _store(service: Service, body: shapes.EventsRequest) -> dict[str, Any]:
+    """Store the events of a request; off the event loop, as a thousand of them take a while to read."""
+    made = [event.event() for event in body.events]
+    latest_us = (time.time() + CLOCK_SKEW_S) * 1e6
+    if any(event.at_us > latest_us for event in made):
+        raise Problem(422, "body.events: an event may lie at most a day in the future")
+    return service.append(made)
 
 
 def _within(config: ServeConfig, *, k: int = 1, query: str | None = None) -> None:

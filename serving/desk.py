@@ -1,7 +1,7 @@
 """The desk that every route works at: who may come in, how often, and on which thread the work is done.
 
-Work runs on a few threads of its own; what finds them all taken waits, and beyond a bound is told to come back. An
-answer that is overdue is given up: its caller gets 503 at once, its thread finishes alone.
+Work runs on a few threads of its own (`threads`); what finds them all taken waits, and beyond a bound is told to come
+back. An answer that is overdue is given up: its caller gets 503 at once, its thread finishes alone.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, MutableMapping
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .config import ServeConfig
@@ -26,36 +24,11 @@ from .problems import Problem, documented
 from .rates import OwnRates, Rates
 from .service import Service
 from .store import StoreError
+from .threads import BusyError, Threads, Work
 
 _LOG = logging.getLogger("tasteprint.serving")
 _BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
 _REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
-
-
-class _Threads:
-    """Threads that work, and a bound on how much may wait for them."""
-
-    def __init__(self, threads: int, waiting: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(threads, name)
-        self._most, self._taken = threads + waiting, 0
-
-    def begin(self, work: Callable[..., dict[str, Any]], *given: Any) -> asyncio.Future[dict[str, Any]]:
-        """Have work done; raises `Problem` where too much waits already."""
-        if self._taken >= self._most:
-            raise Problem(503, "All threads are busy; try again soon.", headers={"Retry-After": "1"})
-        self._taken += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
-        future.add_done_callback(self._done)
-        return future
-
-    def shutdown(self) -> None:
-        """Let what runs and waits be finished."""
-        self._pool.shutdown()
-
-    def _done(self, future: asyncio.Future[dict[str, Any]]) -> None:
-        self._taken -= 1
-        if not future.cancelled():
-            future.exception()  # looked at: an overdue failure is no warning
 
 
 class Desk:
@@ -74,19 +47,22 @@ class Desk:
         self.service, self.config, self.keys = service, config, keys
         self.metrics = Metrics()
         self._rates = OwnRates(config.rate, config.burst, clock=time.monotonic) if rates is None else rates
-        self._answering = _Threads(config.threads, config.waiting, "answer")
-        self._writing = _Threads(config.writers, config.waiting, "write")
+        self._answering = Threads(config.threads, config.waiting, "answer")
+        self._writing = Threads(config.writers, config.waiting, "write")
 
-    def admit(self, request: Request, given: HTTPAuthorizationCredentials | None, scope: Scope) -> None:
-        """Let a caller in, or raise `Problem`."""
-        key = caller(self.keys, None if given is None else given.credentials)
+    def caller(self, secret: str | None) -> ApiKey | None:
+        """Whose key was sent; None for nobody's."""
+        return caller(self.keys, secret)
+
+    def admit(self, state: MutableMapping[str, Any], key: ApiKey | None, scope: Scope) -> None:
+        """Let a caller in, or raise `Problem`; ``state`` of the request is told the name of the key."""
         if key is None:
             raise Problem(
                 401,
                 "Send a key as 'Authorization: Bearer KEY'; the one sent is not known, if any was.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        request.state.key_name = key.name
+        state["key_name"] = key.name
         if not key.allows(scope):
             raise Problem(403, f"The key {key.name!r} may not do what needs the scope {scope!r}; use one that may.")
         if wait_s := self._rates.wait_s(key.name):
@@ -94,11 +70,11 @@ class Desk:
                 429, f"At most {self.config.rate:g} requests a second; wait.", headers={"Retry-After": f"{wait_s:.0f}"}
             )
 
-    async def run(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
+    async def run(self, work: Work, *given: Any) -> Response:
         """Do work on a thread, within the deadline, and answer with what it returns."""
         return await self._on(self._answering, work, *given)
 
-    async def write(self, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
+    async def write(self, work: Work, *given: Any) -> Response:
         """The same on threads for what waits for the disk, so that no question waits behind it."""
         return await self._on(self._writing, work, *given)
 
@@ -142,25 +118,25 @@ class Desk:
         self._writing.shutdown()
         self.service.close()
 
-    async def _on(self, threads: _Threads, work: Callable[..., dict[str, Any]], *given: Any) -> JSONResponse:
-        future = threads.begin(work, *given)
+    async def _on(self, threads: Threads, work: Work, *given: Any) -> Response:
+        wait = {"Retry-After": "1"}
         try:
-            found = await asyncio.wait_for(asyncio.shield(future), self.config.timeout_s)
+            made = await threads.begin(work, *given, within_s=self.config.timeout_s)
+        except BusyError:
+            raise Problem(503, "All threads are busy; try again soon.", headers=wait) from None
         except TimeoutError:
-            raise Problem(
-                503, f"Not answered within {self.config.timeout_s:g} seconds.", headers={"Retry-After": "1"}
-            ) from None
-        return JSONResponse(found)
+            raise Problem(503, f"Not answered within {self.config.timeout_s:g} seconds.", headers=wait) from None
+        return Response(made, media_type="application/json")
 
 
 def needs(desk: Desk, scope: Scope) -> Any:
     """A dependency that lets in only callers with a scope; where no keys are asked for, the document asks for none."""
 
     async def anybody(request: Request) -> None:
-        desk.admit(request, None, scope)
+        desk.admit(request.scope["state"], desk.caller(None), scope)
 
     async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
-        desk.admit(request, given, scope)
+        desk.admit(request.scope["state"], desk.caller(None if given is None else given.credentials), scope)
 
     return Depends(anybody if desk.keys is None else check)
 

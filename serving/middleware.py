@@ -1,4 +1,4 @@
-"""Around every request: an id, a bound on its body, a line in the log, a count. Pure ASGI: nothing is buffered twice.
+"""Around every request: an id, a bound on its body, a line in the log, a count. Pure ASGI, outside the framework.
 
 Log lines are JSON and name the route, never the path, the query or the body: those hold ids and words of shoppers.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from .metrics import Metrics
 from .problems import MEDIA_TYPE, problem_body
+from .threads import json_bytes
 
 _ACCESS = logging.getLogger("tasteprint.access")
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -24,27 +25,28 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+DirectAnswer = Callable[[Message, bytes], Awaitable[App | None]]
 
 
 class Around:
-    """The middleware.
+    """What every request goes through first.
 
     Args:
-        app: what is inside
+        app: the framework's application
+        direct: answers what needs no framework; None = not this one
         metrics: counts
         max_body_bytes: longest body let in
         body_timeout_s: seconds a body may take
     """
 
-    def __init__(self, app: App, metrics: Metrics, max_body_bytes: int, body_timeout_s: float) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(
+        self, app: App, direct: DirectAnswer, *, metrics: Metrics, max_body_bytes: int, body_timeout_s: float
+    ) -> None:
+        self._app, self._direct, self._metrics = app, direct, metrics
         self._max, self._timeout_s = max_body_bytes, body_timeout_s
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One connection event; all but HTTP pass through."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """One HTTP request."""
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
@@ -64,44 +66,37 @@ class Around:
             await send(message)
 
         try:
-            refused, replay = await self._body(scope, receive)
-            if refused is not None:
-                await _refuse(*refused, request_id, tell)
+            body = await self._body(scope, receive)
+            if not isinstance(body, bytes):
+                await _refuse(*body, request_id, tell)
+            elif (answer := await self._direct(scope, body)) is not None:
+                await answer(scope, receive, tell)
             else:
-                await self._app(scope, replay, tell)
+                await self._app(scope, _replay(body, receive), tell)
         finally:
             self._metrics.running.dec()
             self._told(scope, request_id, status, time.perf_counter() - began)
 
-    async def _body(self, scope: Message, receive: Receive) -> tuple[tuple[int, str] | None, Receive]:
-        """Why the body is refused, and what hands the whole of it in."""
+    async def _body(self, scope: Message, receive: Receive) -> bytes | tuple[int, str]:
+        """The whole body, or why it is refused."""
         too_large = (413, f"The body may have {self._max:,} bytes at most; send less at once.")
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > self._max:
-            return too_large, receive
+            return too_large
         parts, more, size = [], True, 0
         try:
             async with asyncio.timeout(self._timeout_s):
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        return (400, "The connection was closed before the body was whole."), receive
+                        return 400, "The connection was closed before the body was whole."
                     parts.append(message.get("body", b""))
                     size, more = size + len(parts[-1]), message.get("more_body", False)
                     if size > self._max:
-                        return too_large, receive
+                        return too_large
         except TimeoutError:
-            return (408, f"The body must arrive within {self._timeout_s:g} seconds."), receive
-        whole: Message | None = {"type": "http.request", "body": b"".join(parts), "more_body": False}
-
-        async def replay() -> Message:
-            nonlocal whole
-            if whole is None:
-                return await receive()
-            message, whole = whole, None
-            return message
-
-        return None, replay
+            return 408, f"The body must arrive within {self._timeout_s:g} seconds."
+        return b"".join(parts)
 
     def _told(self, scope: Message, request_id: str, status: int, took_s: float) -> None:
         """One line in the log, one in the counts."""
@@ -118,7 +113,21 @@ class Around:
             "ms": round(took_s * 1000, 2),
             "key": scope["state"].get("key_name"),
         }
-        _ACCESS.info(json.dumps(line))
+        _ACCESS.info(json_bytes(line).decode())
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """What hands a body in that was read already."""
+    whole: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replay() -> Message:
+        nonlocal whole
+        if whole is None:
+            return await receive()
+        message, whole = whole, None
+        return message
+
+    return replay
 
 
 async def _refuse(status: int, detail: str, request_id: str, send: Send) -> None:

@@ -180,10 +180,16 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
-    """Answered outside the middleware, which adds the request id to every other answer."""
-    answer = _bug(request, error)
-    answer.headers["x-request-id"] = getattr(request.state, "request_id", "-")
-    return answer
+    return _bug(request, error)
+
+
+async def answer_to(request: Request, error: Exception) -> JSONResponse:
+    """The problem document of whatever a route raised."""
+    if isinstance(error, Problem):
+        return await _on_problem(request, error)
+    if isinstance(error, TasteprintError):
+        return await _on_ours(request, error)
+    return _bug(request, error)
 
 
 def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ..profiling.schema import EVENT_KINDS, columns_of, conform
 from ..retrieval.filters import Filters
 from .service import Ask
-from .store import StoredEvent
+from .store import EVENT_FIELDS, StoredEvent
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -87,10 +88,13 @@ class ContextShape(_Request):
     utc_offset_s: Real | None = Field(default=None, ge=-86_400, le=86_400, description="shopper's clock minus UTC")
 
 
+_NO_FILTERS, _ANY_CONTEXT = FiltersShape(), ContextShape()  # one of each for all: a default is copied deeply otherwise
+
+
 class _Asking(_Request):
     """What search, recommend and explain share."""
 
-    context: ContextShape = ContextShape()
+    context: ContextShape = Field(default_factory=lambda: _ANY_CONTEXT)
     weights: Weights | None = Field(
         default=None,
         description='weights of parts or blocks instead of the learned ones: {"meaning": 1} is plain search',
@@ -113,7 +117,7 @@ class _Listing(_Asking):
     """What search and recommend share."""
 
     k: Whole = Field(default=10, ge=1, le=1000, description="items wanted")
-    filters: FiltersShape = FiltersShape()
+    filters: FiltersShape = Field(default_factory=lambda: _NO_FILTERS)
     diversity: Real = Field(default=0.0, ge=0, le=1, description="0 = by score alone")
     explain: Flag = Field(default=True, description="whether reasons are wanted")
 
@@ -181,6 +185,10 @@ class SimilarRequest(_Request):
     k: Whole = Field(default=10, ge=1, le=1000)
 
 
+_rest = attrgetter(*EVENT_FIELDS[5:])
+"""What an event says beside whose, which, when and of what kind it is, in the order it is stored in."""
+
+
 class EventShape(_Request):
     """Something a shopper did."""
 
@@ -222,9 +230,8 @@ class EventShape(_Request):
 
     def event(self) -> StoredEvent:
         """The event to store; a time below 0 stands for now."""
-        rest = self.model_dump(exclude={"user_id", "key", "at", "seq", "kind"})
         at_us = -1 if self.at is None else round(self.at.timestamp() * 1e6)
-        return StoredEvent(self.user_id, self.key or "", at_us, self.seq, self.kind, **rest)
+        return StoredEvent(self.user_id, self.key or "", at_us, self.seq, self.kind, *_rest(self))
 
 
 class EventsRequest(_Request):
