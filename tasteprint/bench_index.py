@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from .bench_memory import watch
 from .bench_rivals import RIVALS, Rival
+from .index_build import tuned_index
 from .index_task import Task
 from .profiling.errors import ArtefactError, ConfigError, ExtraMissingError
 from .profiling.peak import Clock
 from .profiling.timing import paired_ratios, spread, time_calls, time_rounds
-from .retrieval.index import INDEXES, ApproximateIndex, Found, IndexConfig, ItemIndex, build_index
-from .retrieval.index.tune import exact_rows, median_s, recall_at, tune_index, violations
+from .retrieval.index import INDEXES, ApproximateIndex, Found, IndexConfig, ItemIndex
+from .retrieval.index.tune import exact_rows, median_s, recall_at, violations
 
 Matrix = NDArray[np.float32]
 SHARES = (0.5, 0.1, 0.01, 0.001)
@@ -158,18 +159,14 @@ def bench_index(
 def _ours(kind: str, task: Task, config: IndexConfig | None, clock: Clock, target: float, k: int) -> _Runner:
     """One of our kinds, built and tuned."""
     own = (config or IndexConfig()).model_copy(update={"kind": kind})
-    start = clock()
-    watched = watch(lambda: build_index(task.vectors, config=own, widths=task.widths))
-    build_s = clock() - start
-    index, tuned = tune_index(watched.result, task.queries, task.vectors, target=target, k=k, clock=clock)
-    n_items, dim = task.vectors.shape
-    sizes = INDEXES[kind].sizes(n_items, dim, own)
-    settings = ", ".join(f"{mix} {effort}" for mix, effort in tuned.efforts.items())
+    built = tuned_index(task, own, target=target, k=k, clock=clock)
+    index = built.index
+    settings = ", ".join(f"{mix} {effort}" for mix, effort in built.tuned.efforts.items())
     if isinstance(index, ApproximateIndex):
         settings += f"; refine {index.refine}; all of {index.exact_rows:,} or fewer"
     row = IndexRow(
-        kind, build_s=build_s, held=watched.held, planned=sizes.resident, peak=watched.peak,
-        planned_peak=sizes.build_peak, settings=settings,
+        kind, build_s=built.build_s, held=built.held, planned=built.planned.resident, peak=built.peak,
+        planned_peak=built.planned.build_peak, settings=settings,
     )  # fmt: skip
     return _Runner(lambda queries, n: index.search_batch(queries, n), index, row)
 

@@ -15,6 +15,8 @@ from numpy.random import Generator
 from .profiling.errors import ShopError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .profiling.shop import Shop
     from .profiling.templates import TemplateConfig
 
@@ -99,11 +101,14 @@ def generated_queries(n: int, rng: Generator) -> tuple[str, ...]:
     return tuple(" ".join(rng.choice(words, int(rng.integers(1, _QUERY_WORDS + 1))).tolist()) for _ in range(n))
 
 
+def asked_words(judgements: pd.DataFrame | None, items: pd.DataFrame | None) -> list[str]:
+    """What a shop's shoppers ask: its judged queries, each once, else the first words of titles, in small letters."""
+    if judgements is not None:
+        return [str(query) for query in judgements["query"].dropna().unique()]
+    titles = [] if items is None else items["title"].dropna().unique().tolist()
+    return [" ".join(str(title).lower().split()[:_QUERY_WORDS]) for title in titles]
+
+
 def _queries(shop: Shop, n: int, rng: Generator) -> tuple[str, ...]:
-    """Queries of a shop: judged ones, else the first words of titles."""
-    if shop.judgements is not None:
-        found = shop.judgements["query"].dropna().unique().tolist()
-    else:
-        titles = [] if shop.items is None else shop.items["title"].dropna().unique().tolist()
-        found = [" ".join(title.split()[:_QUERY_WORDS]) for title in titles]
+    found = asked_words(shop.judgements, shop.items)
     return tuple(found[row] for row in rng.permutation(len(found))[:n])

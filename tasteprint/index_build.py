@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,50 @@ import numpy as np
 
 from .bench_memory import watch
 from .index_task import Task
-from .retrieval.index import INDEXES, IndexConfig, build_index
+from .profiling.peak import Clock
+from .retrieval.index import INDEXES, IndexConfig, ItemIndex, build_index
+from .retrieval.index.kinds import Sizes
 from .retrieval.index.store import save_index
-from .retrieval.index.tune import tune_index
+from .retrieval.index.tune import Tuned, tune_index
 
 _PROBE_BYTES = 1 << 26
 
 
-def build_tuned(
-    task: Task,
-    out: Path,
-    *,
-    config: IndexConfig,
-    target: float,
-    clock: Callable[[], float],
-) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class BuiltIndex:
+    """An index built and tuned, and what that took.
+
+    Attributes:
+        index: searched just hard enough
+        tuned: what tuning found
+        build_s: seconds of building, tuning left out
+        planned: bytes as predicted
+        held, peak: bytes seen in this process: resident afterwards, and the most while it was built
+    """
+
+    index: ItemIndex
+    tuned: Tuned
+    build_s: float
+    planned: Sizes
+    held: int
+    peak: int
+
+
+def tuned_index(task: Task, config: IndexConfig, *, target: float, clock: Clock, k: int = 10) -> BuiltIndex:
+    """Build an index of the task's vectors, and tune it on its queries.
+
+    Raises:
+        ArtefactError: the vectors cannot be indexed.
+    """
+    start = clock()
+    watched = watch(lambda: build_index(task.vectors, config=config, widths=task.widths))
+    build_s = clock() - start
+    index, tuned = tune_index(watched.result, task.queries, task.vectors, target=target, k=k, clock=clock)
+    planned = INDEXES[config.kind].sizes(len(task.vectors), task.vectors.shape[1], config)
+    return BuiltIndex(index, tuned, build_s, planned, watched.held, watched.peak)
+
+
+def build_tuned(task: Task, out: Path, *, config: IndexConfig, target: float, clock: Clock) -> dict[str, Any]:
     """Build, tune and publish an index; returns what the manifest says of it.
 
     Args:
@@ -37,28 +66,23 @@ def build_tuned(
     Raises:
         ArtefactError: the vectors cannot be indexed, or the folder cannot be written.
     """
-    start = clock()
-    watched = watch(lambda: build_index(task.vectors, config=config, widths=task.widths))
-    build_s = clock() - start
-    index, tuned = tune_index(watched.result, task.queries, task.vectors, target=target, clock=clock)
-    n_items, dim = task.vectors.shape
-    sizes = INDEXES[config.kind].sizes(n_items, dim, config)
-    used = index.resident_bytes
+    built = tuned_index(task, config, target=target, clock=clock)
+    used = built.index.resident_bytes
     report = {
         "kind": config.kind,
         "source": task.source,
-        "build_s": round(build_s, 3),
-        "measured": tuned.to_dict(),
+        "build_s": round(built.build_s, 3),
+        "measured": built.tuned.to_dict(),
         "bytes": {
-            "resident": {"planned": sizes.resident, "used": used, "seen": watched.held},
-            "build_peak": {"planned": sizes.build_peak, "used": watched.peak},
+            "resident": {"planned": built.planned.resident, "used": used, "seen": built.held},
+            "build_peak": {"planned": built.planned.build_peak, "used": built.peak},
         },
     }
-    save_index(index, out, stamp=task.stamp, measured=report)
+    save_index(built.index, out, stamp=task.stamp, measured=report)
     return report
 
 
-def read_rate(clock: Callable[[], float]) -> float:
+def read_rate(clock: Clock) -> float:
     """Bytes that one core reads and multiplies a second, from memory: what exhaustive search waits for."""
     from .retrieval.index.types import import_faiss
 

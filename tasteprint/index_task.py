@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from .bench_texts import asked_words
 from .bench_vectors import fit_mixture
 from .profiling.errors import ConfigError
 from .profiling.stamp import EncoderStamp
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 Matrix = NDArray[np.float32]
-_WORDS = 4
 _PER_CLUSTER = 50
 
 
@@ -49,7 +50,7 @@ class Task:
 def workspace_task(opened: Workspace, n: int, *, rng: np.random.Generator) -> Task:
     """The text blocks of a workspace, and ``n`` queries of each mix: ``meaning``, ``taste``, ``mixed``.
 
-    Words are those of judged queries where the shop has some, else the first words of titles.
+    Words are what its shoppers ask, see `bench_texts.asked_words`.
 
     Raises:
         ConfigError: it knows no shopper with events.
@@ -121,15 +122,9 @@ def _mix_name(mix: int, n_blocks: int) -> str:
 
 
 def _words(opened: Workspace, n: int, rng: np.random.Generator) -> list[str]:
-    """Judged queries, else the first words of titles."""
+    """Words that its shop's shoppers ask."""
     judged = opened.shop / "judgements.parquet"
-    if judged.is_file():
-        import pandas as pd
-
-        found = pd.read_parquet(judged, columns=["query"])["query"].dropna().unique().tolist()
-    else:
-        titles = opened.items["title"].dropna().unique().tolist()
-        found = [" ".join(str(title).lower().split()[:_WORDS]) for title in titles]
+    found = asked_words(pd.read_parquet(judged, columns=["query"]) if judged.is_file() else None, opened.items)
     return [found[row] for row in rng.integers(len(found), size=n)]
 
 
