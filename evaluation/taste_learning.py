@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from ..retrieval.scorer import TrainingSet
 from ..retrieval.taste.config import TasteConfig
 from .sampled import single_ndcg
 from .splits import Split
+from .taste_order import RACE, TIED, OrderRace, race, tied_share
+
+if TYPE_CHECKING:
+    from ..retrieval.taste.training import TasteRun
 
 SAMPLE = 6000
 """Validation requests that a model is looked at with after each epoch, at most."""
@@ -70,7 +74,6 @@ def train_taste(
         progress: told what is going on
     """
     from ..retrieval.taste.sequences import ties_for
-    from ..retrieval.taste.training import fit_taste
 
     earlier, split = validation
     if config.ties == "auto":
@@ -78,22 +81,54 @@ def train_taste(
     same = same_events(train.log, earlier.log)
     share = 1.0 if same else len(earlier.log) / (len(earlier.log) + len(train.log))
     sample = known_requests(split).sample(SAMPLE, np.random.default_rng(seed))
-
-    before = fit_taste(
-        earlier,
-        config,
-        rng=np.random.default_rng(seed),
-        objective=lambda model: single_ndcg(model, sample),
-        minutes=None if minutes is None else minutes * share,
-        clock=clock,
-        folder=_folder(folder, earlier, config, seed),
-        progress=progress,
-    )
-    about = {"taste_epochs": before.epochs, "taste_ndcg": round(single_ndcg(before, sample), 4), "taste_seed": seed}
+    budget = _Budget(None if minutes is None else minutes * share, clock, progress)
+    run, ended = _settled(earlier, sample, config, seed=seed, budget=budget, folder=folder)
+    run.advance()
+    before = run.best()
+    config = config.model_copy(update={"shuffle": ended.shuffle})
+    about: dict[str, Any] = {"taste_epochs": before.epochs, "taste_ndcg": round(single_ndcg(before, sample), 4)}
+    about |= ended.said() | {"taste_seed": seed}
     trained = TrainedTaste(before, before, config, about)
     if same:
         return trained
     return replace(trained, final=train_again(train, trained, folder=folder, progress=progress))
+
+
+@dataclass(frozen=True, eq=False)
+class _Budget:
+    """Minutes of a training, what tells the time, and who is told of it."""
+
+    minutes: float | None
+    clock: Callable[[], float] | None
+    progress: Progress | None
+
+
+def _settled(
+    earlier: TrainingSet, sample: Split, config: TasteConfig, *, seed: int, budget: _Budget, folder: Path | None
+) -> tuple[TasteRun, OrderRace]:
+    """The training to go on with, and how it was settled whether it shuffles inside a time."""
+    from ..retrieval.taste.training import TasteRun
+
+    racing = config.shuffle == "auto" and config.ties == "sequence" and tied_share(earlier.log) >= TIED
+
+    def open_run(shuffle: bool) -> TasteRun:
+        told = config.model_copy(update={"shuffle": shuffle})
+        return TasteRun(
+            earlier,
+            told,
+            seed=int(np.random.default_rng(seed).integers(2**31)),
+            objective=lambda model: single_ndcg(model, sample),
+            minutes=budget.minutes,
+            clock=budget.clock,
+            folder=_folder(folder, earlier, told, seed),
+            progress=budget.progress,
+            beside=RACE if racing else 0,
+        )
+
+    if racing:
+        return race(open_run, sample, folder=_folder(folder, earlier, config, seed))
+    shuffle = bool(config.shuffle)
+    return open_run(shuffle), OrderRace(shuffle, {})
 
 
 def train_again(

@@ -46,7 +46,7 @@ def test_the_build_uses_what_was_trained(trained: Path, built: Workspace, settin
     ready = prepare(trained / "shop", trained / "workspace", settings, lambda *_: None)
     kept = read_taste(trained / "workspace", ready.everything, stamp=ready.embeddings.stamp)
     assert kept is not None
-    assert kept.config == settings.taste.model_copy(update={"ties": kept.config.ties})  # as trained, "auto" decided
+    assert kept.config == settings.taste.model_copy(update={"ties": kept.config.ties, "shuffle": kept.config.shuffle})
     space = built.engine.recommender.space
     assert space.taste_model is not None
     np.testing.assert_array_equal(space.items["taste_learned"], kept.final.items)

@@ -35,7 +35,10 @@ class TasteConfig(BaseModel):
         "auto",
         description="whether events at one time have no order; auto = what requests ask for, else a sequence",
     )
-    shuffle: bool = Field(True, description="whether events at one time come in a new order each epoch")
+    shuffle: bool | Literal["auto"] = Field(
+        "auto",
+        description="whether events at one time come in a new order each epoch; auto = what validation gains by",
+    )
     dropout: float = Field(0.35, ge=0, lt=1, description="share of activations left out in training")
     id_dropout: float = Field(0.0, ge=0, lt=1, description="share of a step's items that are text and words alone")
     loss: Loss = Field("softmax", description="softmax over the target and negatives, or bce against one negative")

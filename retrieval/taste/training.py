@@ -62,37 +62,100 @@ def fit_taste(
         ConfigError: ``minutes`` without ``clock``, or not positive.
         ArtefactError: the folder holds another run's checkpoint, or a damaged one.
     """
-    config = config or TasteConfig()
-    if config.ties == "auto":  # nobody's requests are at hand here; `ties_for` tells from them
-        config = config.model_copy(update={"ties": "sequence"})
-    if minutes is not None and (clock is None or minutes <= 0):
-        raise ConfigError(f"minutes: must be positive and come with a clock, got {minutes}; give both or neither")
-    now = clock or _stopped
-    tell = progress or _silent
-    seed = int(rng.integers(2**31))
-    features = item_features(train, config, rng=np.random.default_rng([seed, 0]))
-    network = new_network(train.log, config, features, seed=seed)
-    trainer = Trainer(network, train.log, seed=seed)
-    digest = run_digest(train.log, config, features, seed=seed)
-    values: tuple[float, ...] = ()
-    seconds, horizon = 0.0, config.epochs
-    file = None if folder is None else folder / _FILE
-    if file is not None and file.is_file():
-        found = read_checkpoint(file, digest)
-        values, seconds, horizon = found.values, found.seconds, found.horizon
-        trainer.load(found.tensors)
-    while not _ended(values, config.patience, horizon):
-        began, number = now(), len(values) + 1
-        trainer.epoch(number, horizon, partial(tell, f"taste: epoch {number}"))
-        reached = math.nan if objective is None else objective(trainer.model(number))
-        if objective is None or reached > max(values, default=-math.inf):
-            trainer.keep()
-        values, seconds = (*values, reached), seconds + now() - began
-        if minutes is not None:
-            horizon = _affordable(config.epochs, number, seconds=seconds, limit=60.0 * minutes)
-        if file is not None:
-            write_checkpoint(file, Checkpoint(digest, trainer.state(), values, seconds, horizon))
-    return trainer.best(_best_epoch(values))
+    run = TasteRun(
+        train,
+        config or TasteConfig(),
+        seed=int(rng.integers(2**31)),
+        objective=objective,
+        minutes=minutes,
+        clock=clock,
+        folder=folder,
+        progress=progress,
+    )
+    run.advance()
+    return run.best()
+
+
+class TasteRun:
+    """One training, epoch by epoch; arguments as in `fit_taste`.
+
+    Attributes:
+        values: objective after each epoch so far, NaN where there is none
+        beside: epochs of other runs that ``minutes`` has to pay for too
+    """
+
+    def __init__(
+        self,
+        train: TrainingSet,
+        config: TasteConfig,
+        *,
+        seed: int,
+        objective: Objective | None = None,
+        minutes: float | None = None,
+        clock: Callable[[], float] | None = None,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+        beside: int = 0,
+    ) -> None:
+        if minutes is not None and (clock is None or minutes <= 0):
+            raise ConfigError(f"minutes: must be positive and come with a clock, got {minutes}; give both or neither")
+        config = told(config)
+        self._config, self._objective, self._minutes, self.beside = config, objective, minutes, beside
+        self._now, self._tell = clock or _stopped, progress or _silent
+        features = item_features(train, config, rng=np.random.default_rng([seed, 0]))
+        network = new_network(train.log, config, features, seed=seed)
+        self._trainer = Trainer(network, train.log, seed=seed)
+        self._digest = run_digest(train.log, config, features, seed=seed)
+        self.values: tuple[float, ...] = ()
+        self._seconds, self._horizon = 0.0, config.epochs
+        self._file = None if folder is None else folder / _FILE
+        if self._file is not None and self._file.is_file():
+            found = read_checkpoint(self._file, self._digest)
+            self.values, self._seconds, self._horizon = found.values, found.seconds, found.horizon
+            self._trainer.load(found.tensors)
+
+    @property
+    def room(self) -> float:
+        """Epochs that there is time for at the pace so far, those already made and ``beside`` among them."""
+        if self._minutes is None or not self.values:
+            return math.inf
+        return 60.0 * self._minutes * len(self.values) / max(self._seconds, 1e-9)
+
+    def advance(self, until: int | None = None) -> None:
+        """Make epochs until there are ``until``, or to the end of the training."""
+        while not _ended(self.values, self._config.patience, self._horizon):
+            if until is not None and len(self.values) >= until:
+                return
+            self._epoch(len(self.values) + 1)
+
+    def _epoch(self, number: int) -> None:
+        """One epoch, judged, remembered and written down."""
+        began, ordered = self._now(), "" if self._config.shuffle else ", days as in the file"
+        self._trainer.epoch(number, self._horizon, partial(self._tell, f"taste: epoch {number}{ordered}"))
+        reached = math.nan if self._objective is None else self._objective(self.latest(number))
+        if self._objective is None or reached > max(self.values, default=-math.inf):
+            self._trainer.keep()
+        self.values, self._seconds = (*self.values, reached), self._seconds + self._now() - began
+        if self._minutes is not None:
+            left = int(min(self.room, 1e9)) - self.beside
+            self._horizon = min(self._config.epochs, max(number, left))
+        if self._file is not None:
+            state, values = self._trainer.state(), self.values
+            write_checkpoint(self._file, Checkpoint(self._digest, state, values, self._seconds, self._horizon))
+
+    def latest(self, number: int | None = None) -> TasteModel:
+        """The model as it stands, after ``number`` epochs."""
+        return self._trainer.model(len(self.values) if number is None else number)
+
+    def best(self) -> TasteModel:
+        """The best model so far."""
+        return self._trainer.best(_best_epoch(self.values))
+
+
+def told(config: TasteConfig) -> TasteConfig:
+    """The options with what nobody chose: nobody's requests are at hand here, which `ties_for` and a race tell from."""
+    ties = "sequence" if config.ties == "auto" else config.ties
+    return config.model_copy(update={"ties": ties, "shuffle": bool(config.shuffle)})
 
 
 def new_network(log: EventLog, config: TasteConfig, features: Features, *, seed: int) -> TasteNetwork:
@@ -116,11 +179,6 @@ def run_digest(log: EventLog, config: TasteConfig, features: Features, *, seed: 
 def _ended(values: tuple[float, ...], patience: int, horizon: int) -> bool:
     """Whether no further epoch is to be made."""
     return len(values) >= horizon or len(values) - _best_epoch(values) >= patience
-
-
-def _affordable(epochs: int, done: int, *, seconds: float, limit: float) -> int:
-    """How many epochs there will be: all, or those that ``limit`` seconds have room for at the pace so far."""
-    return min(epochs, max(done, int(limit * done / max(seconds, 1e-9))))
 
 
 def _best_epoch(values: tuple[float, ...]) -> int:
