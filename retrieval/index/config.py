@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+AUTO = "auto"
+"""Kind of index that leaves the choice to the program."""
+
 
 class IndexConfig(BaseModel):
     """Structure of an index; how hard it searches is tuned afterwards, see `tune`."""
@@ -23,3 +26,14 @@ class IndexConfig(BaseModel):
     seed: int = Field(0, ge=0, description="of k-means")
     address: str = Field("", description="milvus: URI of a cluster, or a file of milvus-lite")
     collection: str = Field("tasteprint", pattern=r"^[A-Za-z_]\w*$", description="milvus: name of the collection")
+
+
+class ServedIndexConfig(IndexConfig):
+    """The index that a workspace serves from: its kind, or when rows may be skipped and how much that may miss."""
+
+    kind: str = Field(AUTO, description="a kind of index; auto: exact while that is quick, else ivf-pq")
+    most_ms: float = Field(
+        10.0, gt=0, description="auto: predicted time of an exact search on one core above which rows are skipped"
+    )
+    recall: float = Field(0.95, gt=0, le=1, description="of kinds that skip rows: recall at 10 that is tuned to")
+    queries: int = Field(200, ge=8, description="of kinds that skip rows: queries of each mix of blocks to tune on")

@@ -87,6 +87,18 @@ def build_index(
     return built
 
 
+def built_again(index: ItemIndex, matrix: Matrix) -> ItemIndex:
+    """An index of the same kind over other rows, (n_items, dim), searched as hard as this one.
+
+    Raises:
+        ArtefactError: see `build_index`.
+    """
+    if not isinstance(index, ApproximateIndex):
+        return build_index(matrix, kind=index.kind)
+    fresh = build_index(matrix, kind=index.kind, widths=index.efforts.widths)
+    return fresh.tuned(efforts=index.efforts, refine=index.refine) if isinstance(fresh, ApproximateIndex) else fresh
+
+
 def check_kind(kind: str) -> None:
     """Refuse unknown kinds.
 

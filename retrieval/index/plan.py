@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.errors import ConfigError
-from .config import IndexConfig
+from .config import AUTO, IndexConfig, ServedIndexConfig
 from .ivf import code_bytes, list_count
-from .kinds import INDEXES, Sizes
+from .kinds import EXACT, INDEXES, Sizes
 
 _COMPARED = 0.025
 """Share of the rows that product texts need compared for a recall of .95 at a thousand groups; falls as their root."""
@@ -33,6 +33,9 @@ _COST: Mapping[str, float] = {
 _REACHES: Mapping[str, float] = {"flat": 1.0, "flat-fp16": 0.999, "sq8": 0.975, "int8": 0.985}
 _APPROXIMATE_REACHES = 0.99
 _FIXED_S = 60e-6
+
+LARGE = "ivf-pq"
+"""Kind for catalogues of which an exact search takes too long: the quickest of a million rows at one recall."""
 
 
 class Wishes(BaseModel):
@@ -144,6 +147,23 @@ def plan_index(wishes: Wishes, *, config: IndexConfig | None = None) -> Plan:
         f"in about {chosen.query_ms:.2f} ms"
     )
     return Plan(wishes, choices, kind, why)
+
+
+def served_kind(rows: int, dims: int, config: ServedIndexConfig) -> str:
+    """Kind of index for a catalogue's texts: as configured, else exact unless a search would take too long.
+
+    What a search finds is scored again, so the quickest exact kind will do. Times are those of a machine as `Wishes`
+    supposes it, so that a build does the same wherever it runs.
+
+    >>> [served_kind(rows, 576, ServedIndexConfig()) for rows in (50_000, 1_000_000)]
+    ['int8', 'ivf-pq']
+    """
+    if config.kind != AUTO:
+        return config.kind
+    wishes = Wishes(rows=rows, dims=dims, memory_bytes=1)  # memory is no matter here
+    time_s = {kind: _query_s(kind, wishes, config) for kind in EXACT}
+    quickest = min(time_s, key=lambda kind: time_s[kind])
+    return quickest if 1e3 * time_s[quickest] <= config.most_ms else LARGE
 
 
 def _weigh(kind: str, wishes: Wishes, config: IndexConfig) -> Choice:

@@ -9,7 +9,9 @@ import pytest
 
 from tasteprint.profiling.errors import ConfigError
 from tasteprint.retrieval.index import INDEXES, ApproximateIndex, IndexConfig, build_index
-from tasteprint.retrieval.index.plan import Wishes, plan_index
+from tasteprint.retrieval.index.config import ServedIndexConfig
+from tasteprint.retrieval.index.kinds import EXACT, built_again
+from tasteprint.retrieval.index.plan import LARGE, Wishes, plan_index, served_kind
 from tasteprint.retrieval.index.tune import exact_rows, ladder, recall_at, tune_index
 
 GB = 10**9
@@ -147,3 +149,30 @@ def test_tuning_without_queries_is_refused() -> None:
         tune_index(build_index(matrix, kind="flat"), {}, matrix)
     with pytest.raises(ConfigError, match=r"target must lie in \(0, 1\], got 0"):
         tune_index(build_index(matrix, kind="flat"), asked(matrix, 4), matrix, target=0)
+
+
+def test_rows_are_skipped_from_where_an_exact_search_takes_too_long() -> None:
+    within = [n for n in range(10_000, 400_000, 10_000) if served_kind(n, 384, ServedIndexConfig()) in EXACT]
+    assert within == list(range(10_000, within[-1] + 1, 10_000))  # up to somewhere, and never again
+    choices = plan_index(wishes(within[-1], latency_ms=1e3)).choices
+    quickest = served_kind(within[-1], 384, ServedIndexConfig())
+    assert choices[quickest].query_ms <= ServedIndexConfig().most_ms
+    assert choices[quickest].query_ms == min(choices[kind].query_ms for kind in EXACT)
+    assert served_kind(400_000, 384, ServedIndexConfig()) == LARGE
+    assert served_kind(400_000, 384, ServedIndexConfig(most_ms=1e3)) == quickest
+    assert served_kind(10, 384, ServedIndexConfig(kind="hnsw")) == "hnsw"
+
+
+@pytest.mark.parametrize("kind", ["int8", "ivf-sq8"])
+def test_an_index_built_again_over_more_rows_searches_as_hard(kind: str) -> None:
+    matrix = grouped(2000)
+    index = build_index(matrix[:1500], kind=kind, widths=(16, 8))
+    if isinstance(index, ApproximateIndex):
+        index, _ = tune_index(index, asked(matrix[:1500], 20), matrix[:1500])
+    again = built_again(index, matrix)
+    assert (again.kind, again.n_items) == (kind, 2000)
+    if isinstance(again, ApproximateIndex):
+        assert isinstance(index, ApproximateIndex)
+        assert (again.efforts, again.refine) == (index.efforts, index.refine)
+    queries = asked(matrix, 20)["both"]
+    assert recall_at(again.search_batch(queries, 10), exact_rows(matrix, queries, 10)) > 0.9
