@@ -150,10 +150,31 @@ def test_complements_go_together_and_are_not_alike(hardware):
     middle = ComplementsConfig(most_alike=(paint + alike) / 2)
     found = complements(hardware, "i00000", config=middle)
     assert [item.item_id for item in found] == ["i00001"]
-    assert "12 of 12 shoppers" in found[0].sentence
+    said = "12 of 12 shoppers who took paint brush flat took it too (100%; usual 50.0%)."
+    assert found[0].sentence == said
     assert found[0].score == pytest.approx(surprise(np.array([12]), 12, np.array([12]), 24)[0])
     everything = complements(hardware, "i00000", config=ComplementsConfig(most_alike=1.0))
     assert [item.item_id for item in everything] == ["i00001", "i00002"]
+
+
+def test_the_surest_come_first_and_what_meets_by_chance_or_once_is_left_out(make_items, make_log):
+    items = make_items(["lamp", "bulb", "shade", "milk", "rope"])
+    rows = [(f"u{n:02d}", 0, float(n)) for n in range(10)]  # all of them take the lamp
+    rows += [(f"u{n:02d}", 1, float(n)) for n in range(9)]  # nine the bulb with it
+    rows += [(f"u{n:02d}", 2, float(n)) for n in range(4)]  # four the shade
+    rows += [(f"u{n:02d}", 3, float(n) + (0 if n < 2 else 40)) for n in range(20)]  # everybody milk, two at once
+    rows += [("u00", 4, 0.0)]  # one the rope
+    rows += [(f"v{n:02d}", 4, float(n)) for n in range(5)]
+    engine = _engine(TrainingSet(make_log(rows, 5), items, None, 2e9), taste=False)
+    options = ComplementsConfig(most_alike=1.0)
+    found = complements(engine, "i00000", config=options)
+    assert [item.item_id for item in found] == ["i00001", "i00002"]
+    assert found[0].score > found[1].score > 0
+    assert [item.rank for item in found] == [1, 2]
+    assert complements(engine, "i00000", k=1, config=options) == found[:1]
+    once = complements(engine, "i00004", config=options.model_copy(update={"least_together": 1}))
+    assert [item.item_id for item in once] == ["i00002"]  # one shopper of six; shoppers at large a little less often
+    assert not complements(engine, "i00004", config=options)
 
 
 def test_a_month_apart_is_not_together(hardware):
