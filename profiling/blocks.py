@@ -10,7 +10,7 @@ zeros. Which weights are good is decided elsewhere; nothing here searches or ran
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,8 +81,8 @@ class BlockSpace:
         """Width of each block."""
         return {name: self.items[name].shape[1] for name in BLOCKS}
 
-    def shoppers(self, requests: Requests) -> dict[str, Float]:
-        """Shopper side of each part of a profile but ``meaning``, which is the encoded query.
+    def shoppers(self, requests: Requests, parts: Collection[str] | None = None) -> dict[str, Float]:
+        """Shopper side of each part of a profile but ``meaning``, which is the encoded query; of ``parts`` only.
 
         Returns:
             ``taste_long``, ``taste_short`` (n_requests, d_taste), unit length or zero where nothing is known;
@@ -90,25 +90,28 @@ class BlockSpace:
             ``behaviour`` (n_requests, d_behaviour), difference from the average event;
             ``context`` (n_requests, d_context), how the request's circumstances differ from the shop's usual ones
         """
-        taste = self.items["taste"]
-        (long_total, _), (short_total, _), (behaviour, weight) = interests_of(
-            requests,
-            [
-                (taste, self.long_half_life_s),
-                (taste, self.short_half_life_s),
-                (self.items["behaviour"], self.long_half_life_s),
-            ],
-        )
-        known = np.maximum(weight, 0.0)[:, None]
-        affinity = np.where(known > 0, (behaviour - known * self.behaviour_mean) / (known + 1.0), 0.0)
-        learned = {} if self.taste_model is None else {"taste_learned": self.taste_model.shoppers(requests)}
-        return {
-            "taste_long": unit_rows(long_total),
-            "taste_short": unit_rows(short_total),
-            **learned,
-            "behaviour": affinity.astype(np.float32),
-            "context": context_vectors(self.context, requests.now_s, requests.where).astype(np.float32),
+        wanted = PART_BLOCK if parts is None else parts
+        memories = {
+            "taste_long": self.long_half_life_s,
+            "taste_short": self.short_half_life_s,
+            "behaviour": self.long_half_life_s,
         }
+        asked = [(name, half_life_s) for name, half_life_s in memories.items() if name in wanted]
+        found = interests_of(requests, [(self.items[PART_BLOCK[name]], half_life_s) for name, half_life_s in asked])
+        told = {}
+        for (name, _), (total, weight) in zip(asked, found, strict=True):
+            told[name] = self._affinity(total, weight) if name == "behaviour" else unit_rows(total)
+        if self.taste_model is not None and _LEARNED in wanted:
+            told[_LEARNED] = self.taste_model.shoppers(requests)
+        if "context" in wanted:
+            told["context"] = context_vectors(self.context, requests.now_s, requests.where).astype(np.float32)
+        return {name: told[name] for name in PART_BLOCK if name in told}
+
+    def _affinity(self, behaviour: NDArray[np.float64], weight: NDArray[np.float64]) -> Float:
+        """How what was chosen differs from the average event, shrunk by one event."""
+        known = np.maximum(weight, 0.0)[:, None]
+        away = np.where(known > 0, (behaviour - known * self.behaviour_mean) / (known + 1.0), 0.0)
+        return away.astype(np.float32)
 
 
 PART_BLOCK: Mapping[str, str] = {

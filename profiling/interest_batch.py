@@ -65,9 +65,10 @@ def interests_of(
     newest = np.where(known, log.at_s[np.maximum(stop - 1, 0)] if len(log) else 0.0, requests.now_s[order])
     age = requests.now_s[order] - newest
     segments = _Segments.of(Requests(log, begin, stop, newest), signed)
+    used = {id(vectors): vectors[segments.used].astype(np.float64) for vectors, _ in asked}  # each read once
     found = []
     for vectors, half_life_s in asked:
-        sums = segments.sums(vectors, half_life_s)  # (n_requests, d + 1)
+        sums = segments.sums(used[id(vectors)], half_life_s)  # (n_requests, d + 1)
         for level in range(1, int(depth.max(initial=0)) + 1):
             rows = np.flatnonzero(depth == level)
             before = known[rows - 1]
@@ -119,11 +120,10 @@ class _Segments:
         age_s = ends.now_s[segment] - ends.log.at_s[event]
         return _Segments(len(ends), segment, age_s, weights[event], used, column)
 
-    def sums(self, vectors: NDArray[np.floating], half_life_s: float) -> NDArray[np.float64]:
-        """Decayed sum over each segment at its end, weight in the last column, (n, d + 1)."""
+    def sums(self, rows: NDArray[np.float64], half_life_s: float) -> NDArray[np.float64]:
+        """Decayed sum of the vectors of ``used`` (n_used, d) over each segment at its end, weight last, (n, d + 1)."""
         value = self.weight * decay(self.age_s, half_life_s)
-        rows = vectors[self.used].astype(np.float64)
-        out = np.empty((self.n, vectors.shape[1] + 1))
+        out = np.empty((self.n, rows.shape[1] + 1))
         out[:, -1] = np.bincount(self.segment, weights=value, minlength=self.n)
         if self.n == 1:  # one shopper's request: no matrix to make
             out[:, :-1] = np.bincount(self.column, weights=value, minlength=len(self.used)) @ rows

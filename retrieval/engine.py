@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ..profiling.attributes import attributes_of
-from ..profiling.axes import distinct_rows
-from ..profiling.blocks import BLOCKS
 from ..profiling.context import Context, contexts_of
 from ..profiling.errors import ConfigError, UnknownIdError
 from ..profiling.intent import IntentModel
 from ..profiling.intent_types import Intent
 from ..profiling.log import EventLog, Requests
 from .filters import Filters, ItemFacts, allowed_items, item_facts
-from .index import ItemIndex, build_index
+from .index import ItemIndex
 from .one_shopper import no_history, one_user, request_context
 from .page import make_page
 from .ranking import Answer
@@ -32,7 +30,8 @@ from .recommender import Recommender
 from .rules import NO_RULES, RulesConfig, excluded
 from .second_stage import TAKEN
 from .understanding import understand
-from .view import TEXT_BLOCKS, View
+from .view import View
+from .worked import INDEX, Worked, work_out
 
 _READ = 1024  # queries whose reading is remembered: shoppers ask the same few things again and again
 
@@ -48,6 +47,7 @@ class Engine:
         text_of: row in ``texts`` of each item, (n_items,)
         items_of: items by text: those of text ``t`` are ``items_of[first_of[t]:first_of[t + 1]]``, (n_items,)
         first_of: see ``items_of``, (n_texts + 1,)
+        rest: the other blocks, one below the other, items along the rows, (dim of the rest, n_items) float32
         moments: covariance of each block over the catalogue, for the standard deviation of its scores, (d_b, d_b)
         facts: columns that filters read
         titles: item id -> title
@@ -66,6 +66,7 @@ class Engine:
     text_of: NDArray[np.int64]
     items_of: NDArray[np.int64]
     first_of: NDArray[np.int64]
+    rest: NDArray[np.float32]
     moments: Mapping[str, NDArray[np.float64]]
     facts: ItemFacts
     titles: Mapping[str, str]
@@ -295,22 +296,22 @@ def make_engine(
     *,
     users: pd.DataFrame | None = None,
     intent_model: IntentModel | None = None,
-    kind: str = "int8",
+    kind: str = INDEX,
+    worked: Worked | None = None,
 ) -> Engine:
-    """Index the item blocks and get everything ready for requests."""
-    space = recommender.space
-    first, text_of = distinct_rows(space.items["meaning"])
-    texts = np.hstack([space.items[name][first] for name in TEXT_BLOCKS])
-    moments = {name: _covariance(space.items[name].astype(np.float64)) for name in BLOCKS}
+    """Index the item blocks and get everything ready for requests; ``worked`` is what `worked.work_out` would give."""
+    if worked is None:
+        worked = work_out(recommender.space, items, kind=kind)
     return Engine(
         recommender=recommender,
-        index=build_index(texts, kind=kind),
-        texts=texts,
-        text_of=text_of,
-        items_of=np.argsort(text_of, kind="stable"),
-        first_of=np.r_[0, np.cumsum(np.bincount(text_of, minlength=len(texts)))],
-        moments=moments,
-        facts=item_facts(items),
+        index=worked.index,
+        texts=worked.texts,
+        text_of=worked.text_of,
+        items_of=worked.items_of,
+        first_of=worked.first_of,
+        rest=worked.rest,
+        moments=worked.moments,
+        facts=item_facts(items, in_stock=worked.in_stock, with_value=worked.with_value),
         titles=dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True)),
         attributes=attributes_of(users),
         log=log,
@@ -318,9 +319,3 @@ def make_engine(
         blas=ThreadpoolController(),
         intent_model=intent_model,
     )
-
-
-def _covariance(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance of the columns over all rows, (d, d); also where there are no columns."""
-    off = rows - rows.mean(axis=0)
-    return off.T @ off / max(len(rows), 1)

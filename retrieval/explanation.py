@@ -8,9 +8,12 @@ which items win is not decided here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..profiling.blocks import PART_BLOCK, BlockSpace
@@ -19,8 +22,9 @@ from ..profiling.interest_batch import event_weights
 from ..profiling.log import Requests
 from .alike import AlikeModel
 from .histories import steps_ago
+from .largest import spans
 from .neighbours import NeighboursModel
-from .ranking import PastEvents, Reason
+from .ranking import Reason, past_events
 from .repeats import OwnMostBoughtModel, RepeatModel
 from .scorer import Scorer
 
@@ -28,44 +32,119 @@ if TYPE_CHECKING:
     from .recommender import Recommender
 
 Events = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Item row of each event (n_events,), and what it adds to each explained item (n_events, n_rows)."""
+"""Rows of past items, each once, (n_distinct,), and what each adds to each explained item (n_distinct, n_rows)."""
 
 
-def taste_events(requests: Requests, space: BlockSpace, rows: NDArray[np.int64], *, half_life_s: float) -> Events:
-    """What each past event of one request adds to the cosine with taste, before weights."""
-    log, taste = requests.log, space.items["taste"]
-    _, event = requests.events()
-    age = decay(requests.now_s[0] - log.at_s[event], half_life_s)
-    share = event_weights(log)[event] * age
-    vectors = taste[log.item[event]].astype(np.float64)
-    norm = float(np.linalg.norm(share @ vectors))
-    if norm <= 1e-12:
-        return log.item[event].astype(np.int64), np.zeros((len(event), len(rows)))
-    return log.item[event].astype(np.int64), (share / norm)[:, None] * (vectors @ taste[rows].T.astype(np.float64))
+@dataclass(frozen=True, eq=False)
+class Told:
+    """The history of one request, and the items whose scores are to be told by it.
+
+    Attributes:
+        requests: the one request
+        space: item blocks
+        rows: the items, (n_rows,)
+    """
+
+    requests: Requests
+    space: BlockSpace
+    rows: NDArray[np.int64]
+
+    @cached_property
+    def event(self) -> NDArray[np.int64]:
+        """Events of the history, oldest first, (n_events,)."""
+        return self.requests.events()[1]
+
+    @cached_property
+    def _items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        item, place = np.unique(self.requests.log.item[self.event], return_inverse=True)
+        return item.astype(np.int64), place
+
+    @property
+    def item(self) -> NDArray[np.int64]:
+        """Item rows of the history, each once, (n_distinct,)."""
+        return self._items[0]
+
+    def by_item(self, weight: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Sum of ``weight`` over the events of each item of the history; that of the newest events if it is shorter."""
+        place = self._items[1][len(self.event) - len(weight) :]
+        return np.bincount(place, weight, minlength=len(self.item)).astype(np.float64)
+
+    @cached_property
+    def likeness(self) -> NDArray[np.float64]:
+        """Inner product of the taste rows of each history item and each told one, (n_distinct, n_rows)."""
+        return self._taste @ self.space.items["taste"][self.rows].T.astype(np.float64)
+
+    @cached_property
+    def _taste(self) -> NDArray[np.float64]:
+        return self.space.items["taste"][self.item].astype(np.float64)
+
+    @cached_property
+    def same(self) -> NDArray[np.float64]:
+        """1 where a history item is the told one, else 0, (n_distinct, n_rows)."""
+        return (self.item[:, None] == self.rows[None, :]).astype(np.float64)
+
+    @cached_property
+    def _signed(self) -> NDArray[np.float64]:
+        return event_weights(self.requests.log)[self.event]
+
+    def taste_events(self, half_life_s: float) -> Events:
+        """What each item of the history adds to the cosine with taste, before weights."""
+        age_s = self.requests.now_s[0] - self.requests.log.at_s[self.event]
+        share = self.by_item(self._signed * decay(age_s, half_life_s))
+        norm = float(np.linalg.norm(share @ self._taste))
+        if norm <= 1e-12:
+            return self.item, np.zeros((len(self.item), len(self.rows)))
+        return self.item, (share / norm)[:, None] * self.likeness
+
+    def source_events(self, source: Scorer) -> Events | None:
+        """What each item of the history adds to a source's score, None where the source has no events."""
+        if isinstance(source, NeighboursModel):
+            _, event, age = steps_ago(self.requests, source.ties, last=source.last)
+            weight = self.by_item(source.event_weight(self.requests, event, age))
+            used = np.flatnonzero(weight)
+            return self.item[used], weight[used, None] * entries(source.weights, self.item[used], self.rows)
+        if isinstance(source, RepeatModel):
+            weight = self.by_item(source.event_weight(self.requests))
+            return self.item, weight[:, None] * source.item_factor[self.rows] * self.same
+        if isinstance(source, OwnMostBoughtModel):
+            return self.item, self.by_item(1.0 * (self.requests.log.weight[self.event] > 0))[:, None] * self.same
+        return None
+
+
+def entries(matrix: sp.csr_matrix, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The entries of a sparse matrix where these rows and columns meet, (n_row, n_column)."""
+    first, last = matrix.indptr[row], matrix.indptr[row + 1]
+    place = spans(first, last)
+    found = np.full(matrix.shape[1], -1, dtype=np.int64)
+    found[column] = np.arange(len(column))
+    at = found[matrix.indices[place]]
+    kept = np.flatnonzero(at >= 0)
+    out = np.zeros((len(row), len(column)))
+    out[np.repeat(np.arange(len(row)), last - first)[kept], at[kept]] = matrix.data[place[kept]]
+    return out
 
 
 def raw_part(
-    model: Recommender, requests: Requests, name: str, held: NDArray[np.float32], rows: NDArray[np.int64]
+    model: Recommender, told: Told, name: str, held: NDArray[np.float32]
 ) -> tuple[dict[str, NDArray[np.float64]], Events | None]:
-    """A part's raw score of each row by what it is told as, (n_rows,) each, and its past events.
+    """A part's raw score of each told item by what it is told as, (n_rows,) each, and its past events.
 
     Sources that break their ties by popularity would tell it as their own; here it is what it is, popularity. And
     popularity among shoppers alike is popularity, and what the likeness adds.
 
     Args:
         model: whose part it is
-        requests: the one request
+        told: the request and the items
         name: of the part
         held: a block part's shopper side (d_b,), or any other part's raw scores (n_items,)
-        rows: item rows, (n_rows,)
     """
-    space = model.space
+    space, rows = model.space, told.rows
     if name in PART_BLOCK:
         raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ held
         if name not in ("taste_long", "taste_short"):
             return {name: raw}, None
         half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
-        return {name: raw}, taste_events(requests, space, rows, half_life_s=half_life_s)
+        return {name: raw}, told.taste_events(half_life_s)
     raw = held[rows].astype(np.float64)
     source = model.sources.get(name)  # what a query is understood as is no source
     if source is None:
@@ -73,48 +152,39 @@ def raw_part(
     if isinstance(source, AlikeModel):
         plain = source.popular.item_score[rows].astype(np.float64)
         return {name: plain, "alike": raw - plain}, None
-    told = {name: raw}
+    parts = {name: raw}
     if isinstance(source, NeighboursModel | OwnMostBoughtModel):
         ties = source.tie_break[rows].astype(np.float64)
-        told = {name: raw - ties, "popular": ties}
-    return told, source_events(source, requests, rows)
+        parts = {name: raw - ties, "popular": ties}
+    return parts, told.source_events(source)
 
 
-def source_events(source: Scorer, requests: Requests, rows: NDArray[np.int64]) -> Events | None:
-    """What each past event of one request adds to a source's score, None where the source has no events."""
-    item = requests.log.item
-    if isinstance(source, NeighboursModel):
-        _, event, age = steps_ago(requests, source.ties, last=source.last)
-        weight = source.event_weight(requests, event, age)
-        return item[event].astype(np.int64), weight[:, None] * source.weights[item[event]][:, rows].toarray()
-    _, event = requests.events()
-    same = (item[event][:, None] == rows[None, :]).astype(np.float64)
-    if isinstance(source, RepeatModel):
-        return item[event].astype(np.int64), source.event_weight(requests)[:, None] * source.item_factor[rows] * same
-    if isinstance(source, OwnMostBoughtModel):
-        return item[event].astype(np.int64), (requests.log.weight[event] > 0)[:, None] * same
-    return None
+def reasons_of(
+    amounts: Mapping[str, NDArray[np.floating]], events: Mapping[str, Events], item_ids: NDArray[np.object_]
+) -> list[tuple[Reason, ...]]:
+    """The reasons of each told item, largest first, those of 0 left out.
+
+    Args:
+        amounts: what each part adds to each item, (n_rows,) each
+        events: what past items add inside a part
+        item_ids: external ids of the catalogue, (n_items,)
+    """
+    told = {name: amount.tolist() for name, amount in amounts.items()}
+    past = {name: past_events(item_ids, *found) for name, found in events.items()}
+    nothing: tuple[tuple[str, float], ...] = ()
+    columns = range(len(next(iter(told.values()), ())))
+    return [
+        tuple(
+            Reason(name, amount[column], past[name][column] if name in past else nothing)
+            for name, amount in sorted(told.items(), key=lambda part: (-part[1][column], part[0]))
+            if amount[column]
+        )
+        for column in columns
+    ]
 
 
-def by_item(items: NDArray[np.int64], amounts: NDArray[np.float64]) -> Events:
-    """Events of one item added up: distinct item rows (n_distinct,), and their amounts (n_distinct, n_rows)."""
-    order = np.argsort(items, kind="stable")
-    distinct, first = np.unique(items[order], return_index=True)
-    return distinct, (np.add.reduceat(amounts[order], first, axis=0) if len(distinct) else amounts)
-
-
-def reason(
-    part: str,
-    amounts: NDArray[np.floating],
-    events: Events | None,
-    item_ids: NDArray[np.object_],
-    column: int,
-) -> Reason:
-    """The addend of one part for the item at ``column`` of ``amounts`` (n_rows,) and of ``events``, each item once."""
-    if events is None:
-        return Reason(part, float(amounts[column]))
-    return Reason(part, float(amounts[column]), PastEvents(item_ids, events[0], events[1][:, column]))
-
+_PHRASED = 4
+"""Reasons that are put into words, of which three are told: two of them may turn out to say the same."""
 
 _WORDS: Mapping[str, str] = {
     "meaning": 'means what "{query}" asks for',
@@ -149,21 +219,26 @@ def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str
     total = sum(r.amount for r in positive)
     if not positive or total <= 0:
         return "Nothing known speaks for this item; it fills the list."
-    share: dict[str, float] = {}
     alike = any(r.part == "alike" for r in positive)
+    same: dict[str, tuple[Reason, float]] = {}
     for r in positive:  # several parts may say the same: once is enough
-        popular = alike and r.part in ("popular", "recent_popular")
-        phrase = _WORDS["alike"] if popular else _phrase(item_id, r, title_of, query)
-        share[phrase] = share.get(phrase, 0.0) + r.amount / total
+        words = _WORDS["alike"] if alike and r.part in ("popular", "recent_popular") else _WORDS.get(r.part, r.part)
+        first, amount = same.get(words, (r, 0.0))
+        same[words] = (first, amount + r.amount)
+    share: dict[str, float] = {}
+    for words, (r, amount) in sorted(same.items(), key=lambda pair: -pair[1][1])[:_PHRASED]:
+        phrase = _phrase(words, item_id, r, title_of, query)
+        share[phrase] = share.get(phrase, 0.0) + amount / total
     ordered = sorted(share.items(), key=lambda pair: -pair[1])
     text = "; ".join(f"{phrase} ({part:.0%})" for n, (phrase, part) in enumerate(ordered[:3]) if not n or part >= 0.1)
     return text[0].upper() + text[1:] + "."
 
 
-def _phrase(item_id: str, r: Reason, title_of: Mapping[str, str], query: str) -> str:
+def _phrase(words: str, item_id: str, r: Reason, title_of: Mapping[str, str], query: str) -> str:
     """One reason in words."""
-    other = next((event for event, amount in r.events if event != item_id and amount > 0), None)
+    if "{event}" not in words:
+        return words.format(query=query)
     if r.events and r.events[0][0] == item_id and r.part.startswith("taste"):
-        return "is something you chose before"
-    event = "what you chose" if other is None else title_of.get(other, other)
-    return _WORDS.get(r.part, r.part).format(query=query, event=event)
+        return _WORDS["own"]
+    other = next((event for event, amount in r.events if event != item_id and amount > 0), None)
+    return words.format(event="what you chose" if other is None else title_of.get(other, other))

@@ -119,17 +119,28 @@ class ItemFacts:
         return self.row_of[item_id]
 
 
-def item_facts(items: pd.DataFrame) -> ItemFacts:
-    """What filters need of a catalogue in the data contract."""
+def item_facts(
+    items: pd.DataFrame,
+    *,
+    in_stock: NDArray[np.bool_] | None = None,
+    with_value: Mapping[tuple[str, str], NDArray[np.int64]] | None = None,
+) -> ItemFacts:
+    """What filters need of a catalogue in the data contract; what is given of it is not worked out again."""
     ids = items["item_id"].tolist()
+    told = items["attributes"].fillna("").tolist() if in_stock is None or with_value is None else []
     return ItemFacts(
         row_of={item_id: row for row, item_id in enumerate(ids)},
         category=items["category"].fillna("").to_numpy(object),
         brand=items["brand"].fillna("").str.lower().to_numpy(object),
         price=items["price"].to_numpy(np.float64, na_value=np.nan),
-        in_stock=np.array([_in_stock(a) for a in items["attributes"].fillna("").tolist()], dtype=bool),
-        with_value=attribute_rows(items["attributes"].fillna("").tolist()),
+        in_stock=in_stock_rows(told) if in_stock is None else in_stock,
+        with_value=attribute_rows(told) if with_value is None else with_value,
     )
+
+
+def in_stock_rows(attributes: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether the attributes do not say that an item is sold out, (n_items,)."""
+    return np.array([_in_stock(said) for said in attributes], dtype=bool)
 
 
 def rows_by(values: NDArray[np.object_]) -> dict[str, NDArray[np.int64]]:

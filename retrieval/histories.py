@@ -62,6 +62,34 @@ def history_matrix(
     return sp.coo_matrix((values, (request, requests.log.item[event])), shape=shape).tocsr()
 
 
+def history_sums(
+    requests: Requests, request: NDArray[np.int64], event: NDArray[np.int64], weight: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """`history_matrix` with its zeros, (n_requests, n_items)."""
+    if len(requests) == 1:  # one shopper's request: no matrix to make
+        item = requests.log.item[event]
+        return np.bincount(item, weight, minlength=requests.log.n_items).astype(np.float32)[None]
+    return history_matrix(requests, request, event, weight).toarray()
+
+
+def history_scores(
+    requests: Requests,
+    request: NDArray[np.int64],
+    event: NDArray[np.int64],
+    weight: NDArray[np.floating],
+    *,
+    to_items: sp.csr_matrix,
+) -> NDArray[np.float32]:
+    """Sum over each request's events of ``weight`` times the row of ``to_items`` (n_items, n_items) of its item.
+
+    Returns:
+        (n_requests, n_items)
+    """
+    if len(requests) == 1:
+        return (weight.astype(np.float32) @ to_items[requests.log.item[event]])[None]
+    return (history_matrix(requests, request, event, weight) @ to_items).toarray()
+
+
 def interaction_matrix(log: EventLog, row: NDArray[np.int64], n_rows: int) -> sp.csr_matrix:
     """Binary row x item matrix, (n_rows, n_items): which items a row (user, step) holds with positive weight."""
     liked = log.weight > 0

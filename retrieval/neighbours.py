@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.log import Requests
-from .histories import Ties, history_matrix, interaction_matrix, keep_largest, steps_ago
+from .histories import Ties, history_scores, interaction_matrix, keep_largest, steps_ago
 from .popularity import fit_popular
 from .scorer import TrainingSet
 
@@ -49,8 +49,10 @@ class NeighboursModel:
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Sum over history events of ``decay ** age * weights[event item]``, (n_requests, n_items)."""
         request, event, age = steps_ago(requests, self.ties, last=self.last)
-        history = history_matrix(requests, request, event, self.event_weight(requests, event, age))
-        return (history @ self.weights).toarray() + self.tie_break
+        weight = self.event_weight(requests, event, age)
+        out = history_scores(requests, request, event, weight, to_items=self.weights)
+        out += self.tie_break
+        return out
 
     def event_weight(
         self, requests: Requests, event: NDArray[np.int64], age: NDArray[np.int64]

@@ -57,23 +57,28 @@ _SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class PastEvents(Sequence[tuple[str, float]]):
-    """What each past event adds to one item, largest amount first, ties by row; amounts of 0 are left out.
+    """What each past item adds to one told item, largest amount first, ties by row; amounts of 0 are left out.
 
     A sequence of (item id, amount) that is put in order when somebody looks: answers tell the first few, and most
-    shoppers have hundreds.
+    shoppers have hundreds. Made by `past_events`.
 
     Attributes:
         item_ids: external ids of the catalogue, (n_items,)
-        rows: item row of each event, each item once, (n_events,)
-        amounts: what each adds, (n_events,)
+        rows: item row of each past item, rising, (n_past,)
+        amounts: what each adds, (n_past,)
+        first: places of the largest, in order, at most `_SHOWN`
     """
 
     item_ids: NDArray[np.object_]
     rows: NDArray[np.int64]
     amounts: NDArray[np.float64]
+    first: NDArray[np.int64]
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.amounts))
+
+    def __bool__(self) -> bool:
+        return bool(len(self.first)) and bool(self.amounts[self.first[0]])
 
     def __iter__(self) -> Iterator[tuple[str, float]]:
         yield from self._first
@@ -91,21 +96,31 @@ class PastEvents(Sequence[tuple[str, float]]):
 
     @cached_property
     def _first(self) -> tuple[tuple[str, float], ...]:
-        size = np.abs(self.amounts)
-        if len(size) <= _SHOWN:
-            return self._told(np.arange(len(size)))
-        edge = np.partition(size, len(size) - _SHOWN)[len(size) - _SHOWN]
-        return self._told(np.flatnonzero(size >= edge))[:_SHOWN]
+        return self._told(self.first)
 
     @cached_property
     def _all(self) -> tuple[tuple[str, float], ...]:
-        return self._told(np.arange(len(self.amounts)))
+        return self._told(np.argsort(-np.abs(self.amounts), kind="stable"))
 
-    def _told(self, events: NDArray[np.intp]) -> tuple[tuple[str, float], ...]:
-        """These events in order."""
-        events = events[self.amounts[events] != 0]
-        order = events[np.lexsort((self.rows[events], -np.abs(self.amounts[events])))]
-        return tuple(zip(self.item_ids[self.rows[order]].tolist(), self.amounts[order].tolist(), strict=True))
+    def _told(self, places: NDArray[np.intp]) -> tuple[tuple[str, float], ...]:
+        """These places, in their order."""
+        amounts = self.amounts[places].tolist()
+        ids = self.item_ids[self.rows[places]].tolist()
+        return tuple((item_id, amount) for item_id, amount in zip(ids, amounts, strict=True) if amount)
+
+
+def past_events(
+    item_ids: NDArray[np.object_], rows: NDArray[np.int64], amounts: NDArray[np.float64]
+) -> list[PastEvents]:
+    """The past items behind each of some told items.
+
+    Args:
+        item_ids: external ids of the catalogue, (n_items,)
+        rows: item row of each past item, rising, each once, (n_past,)
+        amounts: what each adds to each told item, (n_past, n_told)
+    """
+    first = np.argsort(-np.abs(amounts), axis=0, kind="stable")[:_SHOWN]
+    return [PastEvents(item_ids, rows, amounts[:, told], first[:, told]) for told in range(amounts.shape[1])]
 
 
 @dataclass(frozen=True)

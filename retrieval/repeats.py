@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.log import KINDS, EventLog, Requests
-from .histories import history_matrix, step_of_event
+from .histories import history_sums, step_of_event
 from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
 from .scorer import TrainingSet
 
@@ -58,8 +58,7 @@ class OwnMostBoughtModel:
         """Own event counts plus the tie-break, (n_requests, n_items)."""
         request, event = requests.events()
         liked = requests.log.weight[event] > 0
-        counts = history_matrix(requests, request[liked], event[liked], np.ones(int(liked.sum())))
-        return counts.toarray() + self.tie_break
+        return history_sums(requests, request[liked], event[liked], np.ones(int(liked.sum()))) + self.tie_break
 
 
 def fit_own_most_bought(
@@ -85,7 +84,7 @@ class RepeatModel:
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Decayed own counts, (n_requests, n_items); 0 for everything not bought before."""
         request, event = requests.events()
-        return self.item_factor * history_matrix(requests, request, event, self.event_weight(requests)).toarray()
+        return self.item_factor * history_sums(requests, request, event, self.event_weight(requests))
 
     def event_weight(self, requests: Requests) -> NDArray[np.float64]:
         """What each history event adds, before the item's factor, (n_history_events,)."""

@@ -18,20 +18,22 @@ from ..profiling.blocks import PART_BLOCK
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
 from .beside import NOTHING, Beside, read_beside
-from .explanation import Events, by_item, raw_part, reason, sentence
+from .explanation import Events, Told, raw_part, reasons_of, sentence
 from .fusion import inverse_scale, reciprocal_rank
+from .largest import largest, spans
 from .lexical import LexicalModel
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
 from .second_stage import SecondStage
 from .understanding import PART
-from .weighing import TEXT_BLOCKS, block_scale, by_part, explicit_weights, fused_vector
+from .weighing import REST_BLOCKS, TEXT_BLOCKS, block_scale, by_part, explicit_weights, fused_vector, rest_scores
 
 if TYPE_CHECKING:
     from .engine import Engine
 
-_FIRST = 400  # candidates taken from either list at first
+_FIRST = 200  # candidates taken from either list at first, at least
+_DEEPER = 4  # times as many as items are wanted; and again, where that proves nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,49 +100,52 @@ class View:
         if weights is None:
             moved = recommender.gate_factors(requests)
             chosen = {name: w * float(moved[name][0]) if name in moved else w for name, w in chosen.items()}
-        sides = {name: rows[0] for name, rows in recommender.space.shoppers(requests).items()}
+        asked = bool(requests.texts)
+        known = asked or bool(requests.stop[0] > requests.start[0])
+        stage = recommender.stage_for(asked=asked) if weights is None and known else None
+        read_too = () if stage is None else recommender.read_beside(asked=asked)
+        needed = {*(name for name, weight in chosen.items() if weight), *read_too}
+        sides = {name: rows[0] for name, rows in recommender.space.shoppers(requests, needed).items()}
         sides |= {} if query is None else {"meaning": query[0]}
         vectors = {name: vector for name, vector in sides.items() if chosen.get(name)}
         sources = {n: s.scores(requests)[0] for n, s in recommender.sources.items() if chosen.get(n)}
         if recommender.fusion == "reciprocal_rank" and weights is None:
             return _ranked(engine, requests, vectors, sources, chosen, intent)
-        factor, asked = {}, bool(requests.texts)
+        factor = {}
         for name, vector in vectors.items():
             factor[name] = chosen[name] * (block_scale(engine, name, vector, asked) if weights is None else 1.0)
-        others = np.zeros(engine.log.n_items, dtype=np.float32)
-        for name, vector in vectors.items():
-            if PART_BLOCK[name] not in TEXT_BLOCKS:
-                others += recommender.space.items[PART_BLOCK[name]] @ (vector * np.float32(factor[name]))
+        dims = recommender.space.dims
+        others = rest_scores(engine.rest, fused_vector(dims, vectors, factor, blocks=REST_BLOCKS))
+        weighted = np.empty_like(others)
         for name, scores in sources.items():
             scale = float(inverse_scale(name, scores[None], asked=asked)[0]) if weights is None else 1.0
             factor[name] = chosen[name] * scale
-            others += scores * np.float32(factor[name])
+            others += np.multiply(scores, np.float32(factor[name]), out=weighted)
         if boosts is not None:
             sources, chosen, factor = {**sources, PART: boosts}, {**chosen, PART: 1.0}, {**factor, PART: 1.0}
             others += boosts
-        fused = fused_vector(engine, vectors, factor)
-        known = asked or bool(requests.stop[0] > requests.start[0])
-        stage = recommender.stage_for(asked=asked) if weights is None and known else None
+        fused = fused_vector(dims, vectors, factor, blocks=TEXT_BLOCKS)
         beside = NOTHING if stage is None else read_beside(engine, requests, sides)
         return View(engine, requests, vectors, sources, factor, {}, intent, fused, others, chosen, stage, beside)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
-        return self.engine.texts[self.engine.text_of[rows]] @ self.query_vector + self.others[rows]
+        text, of_row = np.unique(self.engine.text_of[rows], return_inverse=True)
+        return (self.engine.texts[text] @ self.query_vector)[of_row] + self.others[rows]
 
     def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], bool]:
         """Rows of the ``k`` best allowed items, best first, and whether that order is proven."""
         n_items = len(self.others)
         may = n_items if allowed is None else int(allowed.sum())
         k = min(k, may)
-        n = max(_FIRST, k)
-        slack = self.engine.index.slack(self.query_vector)
-        others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
+        slack = self.engine.index.slack(self.query_vector)
+        others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
+        n = max(_FIRST, _DEEPER * k)
         while n < may / 4:
             dense, scores = self._dense(n, allowed)
-            top = np.argpartition(-others, n - 1)[:n]
+            top = largest(others, n)
             rows = np.union1d(dense, top)
             fused = self.fused(rows)
             order = np.lexsort((rows, -fused))[:k]
@@ -149,7 +154,7 @@ class View:
             unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min())
             if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
                 return rows[order], True
-            n *= 8
+            n *= _DEEPER
         rows = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
         everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
@@ -201,7 +206,7 @@ class View:
         engine = self.engine
         some = None if allowed is None else np.bincount(engine.text_of[allowed], minlength=len(engine.texts)) > 0
         found, scores = engine.index.search(self.query_vector, n, allowed=some)
-        rows = np.concatenate([engine.items_of[engine.first_of[t] : engine.first_of[t + 1]] for t in found])
+        rows = engine.items_of[spans(engine.first_of[found], engine.first_of[found + 1])]
         return (rows if allowed is None else rows[allowed[rows]]), scores
 
     def recommendations(
@@ -213,17 +218,14 @@ class View:
         if anew is not None:
             anew = anew.take(anew.positions(rows))
             amounts, events = self._told_anew(anew, amounts, events) if explain else ({}, {})
-        plain = self.fused(rows) if anew is None else anew.scores
-        scores = None if explain else plain  # explained scores are the sum of their reasons
+        told = reasons_of(amounts, events, ids) if explain and len(rows) else [()] * len(rows)
+        plain = [] if explain else (self.fused(rows) if anew is None else anew.scores).tolist()
         query = self.requests.texts[0] if self.requests.texts else ""
         out = []
-        for column, row in enumerate(rows.tolist()):
-            reasons = [reason(n, a, events.get(n), ids, column) for n, a in amounts.items()]
-            reasons = sorted((r for r in reasons if r.amount), key=lambda r: (-r.amount, r.part))
-            score = float(sum(r.amount for r in reasons)) if scores is None else float(scores[column])
-            said = sentence(str(ids[row]), reasons, engine.titles, query) if explain else ""
-            item_id = str(ids[row])
-            out.append(Recommendation(item_id, engine.titles[item_id], score, column + 1, tuple(reasons), said))
+        for place, (item_id, reasons) in enumerate(zip(ids[rows].tolist(), told, strict=True)):
+            said = sentence(item_id, reasons, engine.titles, query) if explain else ""
+            score = float(sum(r.amount for r in reasons)) if explain else plain[place]
+            out.append(Recommendation(item_id, engine.titles[item_id], score, place + 1, reasons, said))
         return tuple(out)
 
     def _told_anew(
@@ -232,10 +234,11 @@ class View:
         """What the second stage's reasons add; a part's past events share its amount as they share its own score."""
         told, shared = by_part(anew.amounts(), amounts), {}
         wholes, events = {name: amounts[name] for name in events}, dict(events)
+        history = Told(self.requests, self.engine.recommender.space, anew.rows)
         for name, held in self.beside.held().items():
-            raw, found = raw_part(self.engine.recommender, self.requests, name, held, anew.rows)
+            raw, found = raw_part(self.engine.recommender, history, name, held)
             if name in told and found is not None:
-                wholes[name], events[name] = raw[name], by_item(*found)
+                wholes[name], events[name] = raw[name], found
         for name, whole in wholes.items():
             if name not in told:
                 continue
@@ -252,14 +255,15 @@ class View:
         """What each part adds to each row's score, and each past event inside the parts that are sums over events."""
         amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
+        history = Told(self.requests, self.engine.recommender.space, rows)
         for name in (part for part in (*PARTS, PART) if part in self.vectors or part in self.sources):
             held = self.vectors[name] if name in self.vectors else self.sources[name]
-            raw, found = raw_part(self.engine.recommender, self.requests, name, held, rows)
+            raw, found = raw_part(self.engine.recommender, history, name, held)
             factor = self._row_factor(name, sum(raw.values(), np.zeros(len(rows))), rows)
             for told, part in raw.items():
                 amounts[told] = amounts.get(told, 0.0) + part * factor
             if found is not None:
-                events[name] = by_item(found[0], found[1] * factor)
+                events[name] = (found[0], found[1] * factor)
         return amounts, events
 
     def _row_factor(self, name: str, raw: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -22,7 +22,9 @@ from .types import Found, Mask, Rows, Scores, best_of, check_allowed, check_matr
 FLAT: Mapping[str, str] = {"flat": "Flat", "flat-fp16": "SQfp16", "sq8": "SQ8", "int8": "SQ8_direct_signed"}
 """Kind of index -> what FAISS calls it."""
 
-_SHARD_ROWS = 16_384
+_SHARD_ROWS = 65_536
+"""Rows worth a thread of their own: fewer are searched before another has woken up."""
+_PIECE_ROWS = 16_384
 _FP16_MOST = 65_504.0
 _PRECISION: Mapping[str, float] = {"flat": 1e-6, "flat-fp16": 2.0**-11 + 1e-6, "sq8": 1e-6, "int8": 1e-6}
 """Relative rounding of a score, beside that of 8-bit codes, which is measured; rounding is to nearest."""
@@ -99,7 +101,11 @@ class BlockIndex:
         wide = check_queries(queries, self.dim, k)
         check_allowed(allowed, self.n_items)
         asked, worth = (wide, np.float32(1)) if self.whole is None else self.whole.asked(wide)
-        found = list(self.pool.map(lambda shard: _search_shard(shard, asked, k, allowed), self.shards))
+        if len(self.shards) > 1:
+            found = list(self.pool.map(lambda shard: _search_shard(shard, asked, k, allowed), self.shards))
+        else:
+            search = _search_alone if len(wide) == 1 else _search_shard  # FAISS shares out a batch by itself
+            found = [search(self.shards[0], asked, k, allowed)]
         return best_of(np.hstack([f[0] for f in found]), np.hstack([f[1] for f in found]) * worth, k)
 
 
@@ -110,7 +116,6 @@ def build_flat(matrix: NDArray[np.float32], *, kind: str) -> BlockIndex:
         ArtefactError: the matrix is empty, holds NaN, infinity or (``flat-fp16``) numbers beyond 65,504.
         ExtraMissingError: FAISS is not installed.
     """
-    faiss = import_faiss()
     check_matrix(matrix, kind=kind, largest=_FP16_MOST if kind == "flat-fp16" else float(np.finfo(np.float32).max))
     n_items, dim = matrix.shape
     bounds = np.linspace(0, n_items, shard_count(n_items) + 1).astype(int)
@@ -118,10 +123,7 @@ def build_flat(matrix: NDArray[np.float32], *, kind: str) -> BlockIndex:
     shards, worst = [], 0.0
     for first, last in itertools.pairwise(bounds):
         rows = np.ascontiguousarray(matrix[first:last], dtype=np.float32)
-        coded = rows if whole is None else whole.codes(rows)
-        shard = faiss.index_factory(coded.shape[1], FLAT[kind], faiss.METRIC_INNER_PRODUCT)
-        shard.train(coded)
-        shard.add(coded)
+        shard = _shard(rows, kind, whole)
         shards.append((int(first), shard))
         if kind in ("sq8", "int8"):
             worst = max(worst, _rounding(shard, rows, whole))
@@ -145,6 +147,22 @@ def open_flat(
 def code_dims(kind: str, dim: int) -> int:
     """Dimensions of what FAISS holds for rows of ``dim``."""
     return -(-dim // _LANES) * _LANES if kind == "int8" else dim
+
+
+def _shard(rows: NDArray[np.float32], kind: str, whole: WholeNumbers | None) -> Any:
+    """A FAISS index of these rows."""
+    faiss = import_faiss()
+    if whole is None:
+        shard = faiss.index_factory(rows.shape[1], FLAT[kind], faiss.METRIC_INNER_PRODUCT)
+        shard.train(rows)
+        shard.add(rows)
+        return shard
+    shard = faiss.index_factory(whole.codes(rows[:1]).shape[1], FLAT[kind], faiss.METRIC_INNER_PRODUCT)
+    coded = np.empty((len(rows), shard.sa_code_size()), dtype=np.uint8)
+    for start in range(0, len(rows), _SHARD_ROWS):  # in pieces: codes are four times as large before FAISS has them
+        coded[start : start + _SHARD_ROWS] = shard.sa_encode(whole.codes(rows[start : start + _SHARD_ROWS]))
+    shard.add_sa_codes(coded)
+    return shard
 
 
 def shard_count(n_items: int) -> int:
@@ -173,15 +191,28 @@ def _longest(rows: NDArray[np.float32]) -> float:
 def _rounding(shard: Any, rows: NDArray[np.float32], whole: WholeNumbers | None) -> float:
     """Largest distance between a row and what its code stands for: by Cauchy and Schwarz no score errs by more."""
     worst = 0.0
-    for start in range(0, int(shard.ntotal), _SHARD_ROWS):
-        coded = shard.reconstruct_n(start, min(_SHARD_ROWS, int(shard.ntotal) - start))
+    for start in range(0, int(shard.ntotal), _PIECE_ROWS):
+        coded = shard.reconstruct_n(start, min(_PIECE_ROWS, int(shard.ntotal) - start))
         coded = coded if whole is None else coded[:, : rows.shape[1]] * whole.steps
         worst = max(worst, float(np.linalg.norm(rows[start : start + len(coded)] - coded, axis=1).max()))
     return worst
 
 
 def _pieces(matrix: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    return (matrix[start : start + _SHARD_ROWS] for start in range(0, len(matrix), _SHARD_ROWS))
+    return (matrix[start : start + _PIECE_ROWS] for start in range(0, len(matrix), _PIECE_ROWS))
+
+
+def _search_alone(
+    shard: tuple[int, Any], queries: NDArray[np.float32], k: int, allowed: Mask | None
+) -> tuple[Rows, Scores]:
+    """`_search_shard` on the caller's thread, whose own number of OpenMP threads stays as it was."""
+    faiss = import_faiss()
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        return _search_shard(shard, queries, k, allowed)
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _search_shard(

@@ -14,13 +14,15 @@ from tasteprint.profiling.schema import conform
 from tasteprint.retrieval.catalogue_facts import extended_words
 from tasteprint.retrieval.catalogue_parts import Placed
 from tasteprint.retrieval.catalogue_update import apply_items
-from tasteprint.retrieval.engine import Engine, _covariance, make_engine
+from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.index.live import LiveView
 from tasteprint.retrieval.rank_facts import Pairs
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, fit_recommender
 from tasteprint.retrieval.text_features import fit_item_words, read_query, text_values
+from tasteprint.retrieval.weighing import REST_BLOCKS
+from tasteprint.retrieval.worked import covariance
 from tests.retrieval.test_second_stage import with_stage
 from tests.taste_stand_in import random_taste
 
@@ -122,7 +124,8 @@ def test_what_reads_columns_is_as_if_built_anew(changed: Engine, engine: Engine)
     untouched = np.setdiff1d(np.arange(N), [3, 7])
     for name, block in space.items.items():
         np.testing.assert_array_equal(block[untouched], old.items[name][untouched])
-        np.testing.assert_allclose(changed.moments[name], _covariance(block.astype(np.float64)), atol=1e-9)
+        np.testing.assert_allclose(changed.moments[name], covariance(block.astype(np.float64)), atol=1e-9)
+    np.testing.assert_array_equal(changed.rest, np.hstack([space.items[name] for name in REST_BLOCKS]).T)
     assert changed.facts.price[changed.facts.row("i00003")] == 7.5
     assert changed.facts.brand[changed.facts.row("new-b")] == "fresh"
 
@@ -272,6 +275,8 @@ def test_a_catalogue_of_an_earlier_version_says_so(engine: Engine) -> None:
 
 def test_every_field_of_an_engine_was_thought_of() -> None:
     """Whoever adds a field to the engine: does it have a row an item? Then `apply_items` must make room in it."""
-    sized = {"recommender", "index", "texts", "text_of", "items_of", "first_of", "moments", "facts", "titles", "log"}
+    sized = {
+        "recommender", "index", "texts", "text_of", "items_of", "first_of", "rest", "moments", "facts", "titles", "log"
+    }  # fmt: skip
     unsized = {"attributes", "user_row", "blas", "intent_model", "rules"}
     assert {field.name for field in fields(Engine)} <= sized | unsized

@@ -9,6 +9,8 @@ import scipy.sparse as sp
 from tasteprint.profiling.log import Requests
 from tasteprint.retrieval.histories import (
     history_matrix,
+    history_scores,
+    history_sums,
     interaction_matrix,
     keep_largest,
     step_of_event,
@@ -48,6 +50,26 @@ def test_history_matrix_adds_repeats(make_log, make_requests) -> None:
     weight = np.array([1.0, 2.0, -4.0, 8.0])
     dense = history_matrix(requests, request, event, weight).toarray()
     assert dense.tolist() == [[0, 3, -4, 0], [8, 0, 0, 0]]
+
+
+def test_one_history_gives_what_it_gives_in_a_batch(random_shop) -> None:
+    log = random_shop().log
+    requests = Requests(log, log.user_start[:-1], log.user_start[1:], np.full(log.n_users, 2e9))
+    to_items = sp.random(log.n_items, log.n_items, 0.3, format="csr", rng=np.random.default_rng(0), dtype=np.float32)
+    request, event = requests.events()
+    sums, scores = (
+        history_sums(requests, request, event, log.weight[event]),
+        history_scores(requests, request, event, log.weight[event], to_items=to_items),
+    )
+    np.testing.assert_allclose(scores, sums @ to_items.toarray(), rtol=1e-4, atol=1e-6)
+    for row in (0, 1, log.n_users - 1):
+        one = requests.take(np.array([row]))
+        nobody, mine = one.events()
+        weight = log.weight[mine]
+        np.testing.assert_allclose(history_sums(one, nobody, mine, weight)[0], sums[row], rtol=1e-6)
+        alone = history_scores(one, nobody, mine, weight, to_items=to_items)
+        assert (alone.shape, alone.dtype) == ((1, log.n_items), np.float32)
+        np.testing.assert_allclose(alone[0], scores[row], rtol=1e-4, atol=1e-6)
 
 
 def test_interactions_are_binary_and_liked(make_log) -> None:

@@ -11,7 +11,7 @@ from tasteprint.profiling.errors import ArtefactError, UnknownIdError
 from tasteprint.retrieval.diversity import mmr
 from tasteprint.retrieval.explanation import sentence
 from tasteprint.retrieval.filters import Filters, allowed_items, item_facts
-from tasteprint.retrieval.ranking import Answer, PastEvents, Ranking, Reason, Recommendation
+from tasteprint.retrieval.ranking import Answer, Ranking, Reason, Recommendation, past_events
 from tasteprint.retrieval.state import source_from_state, source_state
 
 
@@ -101,6 +101,8 @@ def test_sentences() -> None:
     asked = (Reason("meaning", 0.95), Reason("popular", 0.05))
     assert sentence("w", asked, titles, 'a {b} "c"') == 'Means what "a {b} "c"" asks for (95%).'
     assert sentence("w", (), titles, "") == "Nothing known speaks for this item; it fills the list."
+    words = (Reason("taste_long", 5.0, (("h", 1.0),)), Reason("words", 4.0), Reason("bm25", 3.0))
+    assert sentence("w", words, titles, "q").startswith('Has the words of "q" (58%); is like Hose')
     against = (Reason("transitions", 1.0, (("h", -1.0), ("w", 2.0))),)
     assert "Hose" not in sentence("w", against, titles, "")  # an event that speaks against an item is no reason for it
 
@@ -143,18 +145,20 @@ def test_states_of_unknown_sources_are_refused() -> None:
 
 def test_past_events_are_told_in_order_whether_one_looks_at_few_or_all() -> None:
     rng = np.random.default_rng(0)
-    amounts = np.round(rng.normal(size=40), 1)  # ties and zeros among them
-    rows = rng.permutation(60)[:40]
+    table = np.round(rng.normal(size=(40, 3)), 1)  # ties and zeros among them
+    rows = np.sort(rng.permutation(60)[:40])
     ids = np.array([f"i{row}" for row in range(60)], dtype=object)
-    order = sorted((row for row in range(40) if amounts[row]), key=lambda e: (-abs(amounts[e]), rows[e]))
-    expected = tuple((f"i{rows[e]}", float(amounts[e])) for e in order)
-    told = PastEvents(ids, rows, amounts)
-    assert (told[0], told[:3], told[7], told[:8], told[9], told[-1], told[2:30]) == (
-        (expected[0], expected[:3], expected[7], expected[:8], expected[9], expected[-1], expected[2:30])
-    )
-    assert tuple(told) == tuple(PastEvents(ids, rows, amounts)) == expected
-    assert len(told) == len(expected)
-    few = PastEvents(ids, rows[:3], np.array([0.0, -2.0, 1.0]))
+    for told, again, amounts in zip(past_events(ids, rows, table), past_events(ids, rows, table), table.T, strict=True):
+        order = sorted((e for e in range(40) if amounts[e]), key=lambda e: (-abs(amounts[e]), rows[e]))
+        expected = tuple((f"i{rows[e]}", float(amounts[e])) for e in order)
+        assert (told[0], told[:3], told[7], told[:8], told[9], told[-1], told[2:30]) == (
+            (expected[0], expected[:3], expected[7], expected[:8], expected[9], expected[-1], expected[2:30])
+        )
+        assert tuple(told) == tuple(again) == expected
+        assert len(told) == len(expected)
+        assert told
+    few = past_events(ids, rows[:3], np.array([[0.0], [-2.0], [1.0]]))[0]
     assert tuple(few) == ((f"i{rows[1]}", -2.0), (f"i{rows[2]}", 1.0))
     assert few[:5] == tuple(few)
-    assert not PastEvents(ids, rows[:0], np.zeros(0))
+    assert not past_events(ids, rows[:0], np.zeros((0, 1)))[0]
+    assert not past_events(ids, rows[:2], np.zeros((2, 1)))[0]

@@ -1,0 +1,39 @@
+"""Small work on long arrays: the largest of them, and runs of places written out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STRIDE = 64
+"""One number of so many is looked at to guess where the largest begin."""
+
+
+def largest(values: NDArray[np.floating], n: int) -> NDArray[np.int64]:
+    """Places of the ``n`` largest values of a long array, in no order; which of equals at the edge is open.
+
+    A sample tells where they about begin, so that most of the array is only compared once. Same result as
+    `numpy.argpartition`, which takes over where the guess was too high.
+
+    >>> sorted(largest(np.array([3.0, 9.0, 1.0, 7.0]), 2).tolist())
+    [1, 3]
+    """
+    sample = values[::_STRIDE]
+    near = 2 * n // _STRIDE + 4
+    if near < len(sample) // 2:
+        edge = np.partition(sample, len(sample) - near)[len(sample) - near]
+        maybe = np.flatnonzero(values >= edge)
+        if len(maybe) >= n:
+            return maybe[np.argpartition(values[maybe], len(maybe) - n)[len(maybe) - n :]]
+    return np.argpartition(values, len(values) - n)[len(values) - n :]
+
+
+def spans(first: NDArray[np.integer], last: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The places ``first[i]`` to ``last[i] - 1`` of every i, one run after the other.
+
+    >>> spans(np.array([5, 0]), np.array([7, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    length = last - first
+    end = np.cumsum(length)
+    return np.arange(int(end[-1]) if len(end) else 0) + np.repeat(first - (end - length), length)
