@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -204,17 +205,24 @@ def context_vectors(axes: ContextAxes, at_s: NDArray[np.float64], where: Context
     """
     where = where or Contexts()
     centred = (_raw(axes, at_s, where) - axes.mean) / axes.spread
-    for prefix, values, names in (
-        ("scene ", where.scene, axes.scenes),
-        ("device ", where.device, axes.devices),
-        ("place ", where.place, axes.places),
-    ):
-        columns = [k for k, name in enumerate(axes.names) if name.startswith(prefix)]
-        blind = np.ones(len(centred), dtype=bool) if values is None else _codes(values, names) < 0
-        centred[np.ix_(np.flatnonzero(blind), np.asarray(columns, dtype=np.int64))] = 0.0
-    cycles = [k for k, name in enumerate(axes.names) if name.split(" ")[0] in axes.cycles]
-    centred[np.ix_(np.flatnonzero(np.isnan(at_s)), np.asarray(cycles, dtype=np.int64))] = 0.0
+    columns = _columns(axes.names, axes.cycles)
+    named = ((where.scene, axes.scenes), (where.device, axes.devices), (where.place, axes.places))
+    for part, (values, names) in zip(columns[1:], named, strict=True):
+        if values is None:
+            centred[:, part] = 0.0
+        elif len(part):
+            centred[np.ix_(np.flatnonzero(_codes(values, names) < 0), part)] = 0.0
+    if np.isnan(at_s).any():
+        centred[np.ix_(np.flatnonzero(np.isnan(at_s)), columns[0])] = 0.0
     return centred
+
+
+@lru_cache(maxsize=64)
+def _columns(names: tuple[str, ...], cycles: tuple[str, ...]) -> tuple[NDArray[np.int64], ...]:
+    """Columns of the cycles, the scenes, the devices and the places among axes of these names."""
+    kinds = [name.split(" ")[0] for name in names]
+    groups = (cycles, ("scene",), ("device",), ("place",))
+    return tuple(np.array([k for k, kind in enumerate(kinds) if kind in group], dtype=np.int64) for group in groups)
 
 
 def contexts_of(context: Context) -> Contexts:
