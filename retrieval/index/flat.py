@@ -24,7 +24,7 @@ FLAT: Mapping[str, str] = {"flat": "Flat", "flat-fp16": "SQfp16", "sq8": "SQ8", 
 
 _SHARD_ROWS = 65_536
 """Rows worth a thread of their own: fewer are searched before another has woken up."""
-_PIECE_ROWS = 16_384
+_PIECE_ROWS = 4_096  # worked on in one go
 _FP16_MOST = 65_504.0
 _PRECISION: Mapping[str, float] = {"flat": 1e-6, "flat-fp16": 2.0**-11 + 1e-6, "sq8": 1e-6, "int8": 1e-6}
 """Relative rounding of a score, beside that of 8-bit codes, which is measured; rounding is to nearest."""
@@ -159,8 +159,8 @@ def _shard(rows: NDArray[np.float32], kind: str, whole: WholeNumbers | None) -> 
         return shard
     shard = faiss.index_factory(whole.codes(rows[:1]).shape[1], FLAT[kind], faiss.METRIC_INNER_PRODUCT)
     coded = np.empty((len(rows), shard.sa_code_size()), dtype=np.uint8)
-    for start in range(0, len(rows), _SHARD_ROWS):  # in pieces: codes are four times as large before FAISS has them
-        coded[start : start + _SHARD_ROWS] = shard.sa_encode(whole.codes(rows[start : start + _SHARD_ROWS]))
+    for start in range(0, len(rows), _PIECE_ROWS):  # in pieces: codes are four times as large before FAISS has them
+        coded[start : start + _PIECE_ROWS] = shard.sa_encode(whole.codes(rows[start : start + _PIECE_ROWS]))
     shard.add_sa_codes(coded)
     return shard
 

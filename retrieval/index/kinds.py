@@ -156,9 +156,9 @@ def _hnsw(matrix: Matrix, config: IndexConfig) -> ItemIndex:
 
 
 def _int8_sizes(n: int, dim: int, config: IndexConfig) -> Sizes:
-    """Codes of filled-up rows, and while building a shard's rows and their codes as FAISS wants them."""
+    """Codes of filled-up rows, and while building a shard's codes once more."""
     held = n * code_dims("int8", dim)
-    return Sizes(held, held + 2 * 4 * held // shard_count(n))
+    return Sizes(held, held + held // shard_count(n))
 
 
 def _flat_sizes(width: int) -> _Sizing:

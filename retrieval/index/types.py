@@ -17,6 +17,8 @@ from ...profiling.errors import ArtefactError, ExtraMissingError
 NO_ROW = int(np.iinfo(np.int64).max)
 """Fills the rows of a batch that found fewer than ``k``: no array is that long, so using it fails at once."""
 
+_PIECE = 8_192  # rows looked at in one go
+
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -112,8 +114,8 @@ def check_matrix(matrix: NDArray[np.float32], *, kind: str, largest: float = flo
     """
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise ArtefactError(f"an index needs at least one row and one dimension, got shape {matrix.shape}")
-    for start in range(0, len(matrix), 65_536):  # in pieces: the masks of a large matrix are large too
-        fits = np.abs(matrix[start : start + 65_536]) <= largest  # false for NaN
+    for start in range(0, len(matrix), _PIECE):  # the masks of a large matrix are large too
+        fits = np.abs(matrix[start : start + _PIECE]) <= largest  # false for NaN
         if not fits.all():
             bad = start + int(np.argmin(fits.all(axis=1)))
             raise ArtefactError(f"item vectors must be finite numbers that {kind} can hold; row {bad} is not")
