@@ -7,8 +7,10 @@ door's to say; this module asks for it again when the published version changes.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,24 +64,47 @@ class Served:
     items: pd.DataFrame | None = None
 
 
+class SupersededError(TasteprintError):
+    """While a version was being opened the next one was published: open that one instead."""
+
+
+@contextmanager
+def often_yielding(seconds: float = 0.0005) -> Iterator[None]:
+    """Have threads of this process take turns more often: one that works long keeps others from short work no longer.
+
+    For the time that a long piece of work takes; a hand-over costs some microseconds.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, seconds))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 class Current:
     """The version being served, and a watch for the next.
 
     Args:
-        opener: opens what is published now
+        opener: opens what is published now, beside what is served
         published: names what is published now; cheap
         follow: gives a version with what changed in it since; the same one where nothing did, which must be cheap
+        turn: held while a new version is opened, where several processes should not do so at the same time
+        interrupt: called by `close`, so that nobody waits for a version that is being opened
     """
 
     def __init__(
         self,
-        opener: Callable[[], Served],
+        opener: Callable[[Served | None], Served],
         published: Callable[[], str],
         *,
         follow: Callable[[Served], Served] = lambda served: served,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         self._opener, self._published, self._follow = opener, published, follow
-        self._served = self._warm(follow(opener()))
+        self._turn, self._interrupt = turn, interrupt
+        self._served = self._warm(follow(opener(None)))
         self._refreshing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -101,10 +126,14 @@ class Current:
                 give_back()
             try:
                 swapped = self._published() != self._served.version
-                followed = self._follow(self._opener() if swapped else self._served)
-                if followed is not self._served:
-                    self._served = self._warm(followed)
-                    self._exchanged = True
+                with self._turn() if swapped else nullcontext(), often_yielding():
+                    followed = self._follow(self._opener(self._served) if swapped else self._served)
+                    if followed is not self._served:
+                        self._served = self._warm(followed)
+                        self._exchanged = True
+            except SupersededError as news:
+                _LOG.info("the next look opens another version: %s", news)
+                return False
             except (TasteprintError, OSError, KeyError, TypeError, ValueError) as error:  # whatever was published there
                 self.failures += 1
                 _LOG.error("the published version or its changes cannot be opened, the old one stays: %s", error)
@@ -122,6 +151,7 @@ class Current:
     def close(self) -> None:
         """Stop watching."""
         self._stop.set()
+        self._interrupt()
         if self._thread is not None:
             self._thread.join()
 

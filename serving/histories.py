@@ -40,6 +40,11 @@ class Catalogue:
     rating_scale: str | None = None
     untimed_kinds: tuple[str, ...] = ()
 
+    def same(self, other: Catalogue) -> bool:
+        """Whether events become the same logs over either."""
+        mine, theirs = ((c.rating_scale, c.untimed_kinds, len(c.item_ids)) for c in (self, other))
+        return mine == theirs and bool(np.array_equal(self.item_ids, other.item_ids))
+
 
 def user_log(user_id: str, events: Sequence[StoredEvent], catalogue: Catalogue) -> EventLog:
     """One shopper's stored events as a log of that shopper alone.

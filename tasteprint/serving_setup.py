@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,11 @@ import numpy as np
 from . import __version__
 from .item_changes import changes_folder
 from .profiling.encoder import Encoder
-from .profiling.errors import ArtefactError, ExtraMissingError, WorkspaceError
+from .profiling.errors import ExtraMissingError
+from .profiling.files import locked
 from .profiling.shop import read_meta, read_shop
 from .profiling.yardsticks import Yardsticks
 from .retrieval.catalogue_update import apply_items
-from .retrieval.engine import Engine
 from .retrieval.rules import read_rules
 from .serving.bulk import load_events
 from .serving.config import ServeConfig
@@ -33,6 +34,7 @@ from .serving.items import LiveItems
 from .serving.service import Service
 from .serving.store import Appended, ProfileStore
 from .serving.together import TogetherEncoder
+from .serving_tables import Elsewhere, published, tables_of
 from .workspace import Workspace, open_workspace, shop_yardsticks
 
 if TYPE_CHECKING:
@@ -55,25 +57,21 @@ def store_address(workspace: Path, store: str | None) -> str:
     return store or str(workspace / STORE)
 
 
-def published(workspace: Path) -> str:
-    """Names the published version of a workspace.
-
-    Raises:
-        WorkspaceError: nothing was published there.
-    """
-    try:
-        return (workspace / "model" / "CURRENT").read_text(encoding="utf-8").split()[-1][:12]
-    except (OSError, ValueError, IndexError) as error:
-        raise WorkspaceError(
-            f"no workspace at {workspace}; build one: tasteprint build SHOP --workspace {workspace}"
-        ) from error
-
-
-def served_from(workspace: Path, config: ServeConfig) -> Served:
+def served_from(
+    workspace: Path, config: ServeConfig, old: Served | None = None, *, elsewhere: Elsewhere | None = None
+) -> Served:
     """Open the published version of a workspace for serving, its encoder one that embeds many queries in one go.
+
+    Args:
+        workspace: its folder
+        config: of the service
+        old: what is being served meanwhile; its encoder is taken over where the new version has the same, with the
+            queries it remembers
+        elsewhere: has the tables worked out by another process; None = this one does it
 
     Raises:
         WorkspaceError, ArtefactError, EncoderError: as `workspace.open_workspace`.
+        SupersededError: another version was published meanwhile.
         ConfigError: the file of rules cannot be read.
     """
     version = published(workspace)  # before opening: if another one comes between, the next look finds it
@@ -83,26 +81,31 @@ def served_from(workspace: Path, config: ServeConfig) -> Served:
         together.append(TogetherEncoder(encoder, most=config.together))
         return together[0]
 
-    opened = open_workspace(workspace, around=around, changes=False)  # as built: what changed since is followed
+    opened = open_workspace(
+        workspace,
+        around=around,
+        changes=False,  # as built: what changed since is followed
+        encoder=None if old is None else old.encoder,
+        worked=lambda digest: tables_of(workspace, digest[: len(version)], elsewhere=elsewhere),
+    )
     engine = opened.engine
     if config.rules is not None:
         engine = replace(engine, rules=read_rules(config.rules))
-    if config.workers > 1:
-        engine = _mapped(engine, workspace, version)
     if opened.removed:
         nothing = np.zeros((0, engine.recommender.space.dims["meaning"]), dtype=np.float32)
         engine = apply_items(engine, None, nothing, removed=opened.removed)
+    catalogue = catalogue_of(opened)
     return Served(
         version=version,
         engine=engine,
         encoder=opened.encoder,
         intent_model=opened.intent_model,
-        catalogue=catalogue_of(opened),
+        catalogue=old.catalogue if old is not None and catalogue.same(old.catalogue) else catalogue,
         last_s=opened.last_s,
         wall_clock=bool(_meta(opened).get("absolute_time", True)),
         about=opened.about | {"currency": _meta(opened).get("currency")},
         yardsticks=_once(opened),
-        gathered=together[0].gathered,
+        gathered=together[0].gathered if together or old is None else old.gathered,
         speaker=opened.speaker,
         changes=opened.applied,
         items=opened.items,
@@ -152,20 +155,27 @@ def make_app(
             f"the HTTP service is not installed ({error}); run: pip install 'tasteprint[serve]'"
         ) from error
     live_items = LiveItems(changes_folder(workspace))
-    current = Current(lambda: served_from(workspace, config), lambda: published(workspace), follow=live_items.follow)
+    elsewhere = Elsewhere()
+    current = Current(
+        lambda old: served_from(workspace, config, old, elsewhere=None if old is None else elsewhere),
+        lambda: published(workspace),
+        follow=live_items.follow,
+        turn=lambda: _turn(workspace),
+        interrupt=elsewhere.stop,
+    )
     service = Service(current, store, config, clock=time.time, spool=workspace / SHOWN)
     return create_app(service, config, keys=keys, rates=rates, live_items=live_items, version=__version__)
 
 
-def _mapped(engine: Engine, workspace: Path, version: str) -> Engine:
-    """The engine over arrays that all workers map; as it is where they cannot be written."""
-    from .serving.mapped import mapped
-
-    try:
-        return mapped(engine, workspace / "cache" / "mapped", version=version)
-    except ArtefactError as error:
-        _LOG.warning("each worker keeps its own copy of the index: %s", error)
-        return engine
+@contextmanager
+def _turn(workspace: Path) -> Iterator[None]:
+    """Workers open a new version one after the other: no more than one of them has less time for answers."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(workspace / "cache" / ".opening"))
+        except OSError as error:  # a workspace that cannot be written: all at once then
+            _LOG.info("workers cannot take turns: %s", error)
+        yield
 
 
 def _meta(opened: Workspace) -> dict[str, Any]:

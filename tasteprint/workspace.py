@@ -6,7 +6,7 @@ is one stamped artefact with everything a request needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from .profiling.stamp import EncoderStamp
 from .profiling.yardsticks import Yardsticks, fit_yardsticks
 from .retrieval.engine import Engine, make_engine
 from .retrieval.state import dotted, log_from_arrays, recommender_from_state, within
+from .retrieval.worked import Worked, open_worked, save_worked
 
 FORMAT = 4
 KIND = "workspace"
+_TABLES, _BUILT = "worked", "built"  # a folder of the version itself: no other version's tables can get there
 
 Say = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much (0 = unknown)."""
@@ -81,6 +83,8 @@ def open_workspace(
     verify: bool = False,
     around: Callable[[Encoder], Encoder] | None = None,
     changes: bool = True,
+    encoder: Encoder | None = None,
+    worked: Callable[[str], Worked | None] | None = None,
 ) -> Workspace:
     """Open a built workspace.
 
@@ -89,6 +93,9 @@ def open_workspace(
         verify: whether to check every file's checksum first
         around: what the encoder is put into, below the cache of query vectors
         changes: whether items that came and went since the build are applied; false: as it was built
+        encoder: of another version that is open, taken with what it remembers where its stamp is this one's
+        worked: gives the tables of the version with this digest, see `retrieval.worked`, where it was built without;
+            None = they are worked out
 
     Raises:
         WorkspaceError: nothing was built there.
@@ -107,15 +114,20 @@ def open_workspace(
         raise WorkspaceError(
             f"workspace {path} was built by another version; build it again: tasteprint build"
         ) from error
-    bare = _encoder_of(settings, held.stamp, path)
-    encoder = cached_queries(bare if around is None else around(bare), settings.query_cache)
+    if encoder is None or held.stamp != encoder.stamp.with_template(settings.template.text):
+        bare = _encoder_of(settings, held.stamp, path)
+        encoder = cached_queries(bare if around is None else around(bare), settings.query_cache)
     items, arrays = held.tables["items"], dotted(held.arrays)
     log = log_from_arrays(
         within(arrays, "log."), held.tables["shoppers"]["user_id"].to_numpy(object), items["item_id"].to_numpy(object)
     )
     intent_model = intent_from_state(within(arrays, "intent."), held.meta["intent"]).with_heads(encoder)
     model = recommender_from_state(within(arrays, "recommender."), held.meta["recommender"], encoder=encoder)
-    engine = make_engine(model, items, log, users=held.tables.get("users"), intent_model=intent_model)
+    users = held.tables.get("users")
+    tables = open_worked(held.folder / _TABLES, version=_BUILT, kind=None)
+    if tables is None and worked is not None:
+        tables = worked(held.digest)
+    engine = make_engine(model, items, log, users=users, intent_model=intent_model, worked=tables)
     about = dict(held.meta["about"])
     removed = held.tables.get("removed")
     opened = Workspace(
@@ -131,6 +143,12 @@ def open_workspace(
         () if removed is None else tuple(removed["item_id"].tolist()),
     )
     return with_changes_of(opened) if changes else opened
+
+
+def keep_tables(tables: Worked, folder: Path) -> Mapping[str, str]:
+    """Write tables into the ``folder`` of a version that is being published, for `open_workspace` to find there."""
+    save_worked(tables, folder / _TABLES, version=_BUILT)
+    return {}
 
 
 def with_changes_of(opened: Workspace) -> Workspace:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,14 +23,16 @@ pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
 from tasteprint.profiling.artefact import read_artefact, write_artefact
-from tasteprint.profiling.errors import ArtefactError, ConfigError
+from tasteprint.profiling.errors import ConfigError
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.neighbours import NeighboursModel
+from tasteprint.retrieval.worked import open_worked
 from tasteprint.serving.config import ServeConfig
+from tasteprint.serving.current import Current, Served, SupersededError
 from tasteprint.serving.keys import add_key
-from tasteprint.serving.mapped import mapped
 from tasteprint.serving.workers import listen
 from tasteprint.serving_setup import served_from
+from tasteprint.serving_tables import Elsewhere, keep_tables, published
 from tasteprint.workspace import KIND, open_workspace
 
 SERVE = "import typer; from tasteprint.commands.serve import serve; typer.run(serve)"
@@ -44,20 +47,104 @@ def root_of(array: np.ndarray[Any, Any]) -> object:
     return type(array)
 
 
-def test_mapped_arrays_answer_alike(tiny_workspace: Path, tmp_path: Path) -> None:
-    plain = open_workspace(tiny_workspace)
-    shared = mapped(plain.engine, tmp_path / "mapped", version="one")
-    assert root_of(shared.texts) is np.memmap
+def test_mapped_tables_answer_alike(tiny_workspace: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    plain = open_workspace(workspace)
+    kept = workspace / "cache" / "mapped" / "tables"
+    first = served_from(workspace, ServeConfig())
+    assert root_of(first.engine.texts) is np.memmap
     assert root_of(plain.engine.texts) is not np.memmap
+    digest = read_artefact(kept, kind="worked").digest
+    again = served_from(workspace, ServeConfig(workers=2))
+    assert read_artefact(kept, kind="worked").digest == digest  # found, not worked out again
     for ask in ({"query": "tea"}, {"user": str(SHOP.events["user_id"].iloc[0])}, {"query": "red lamp", "k": 40}):
-        found = [engine.answer(now_s=plain.last_s + 1, **ask).to_json() for engine in (plain.engine, shared)]
-        assert found[0] == found[1]
-    digest = read_artefact(tmp_path / "mapped", kind="mapped").digest
-    mapped(plain.engine, tmp_path / "mapped", version="one")
-    assert read_artefact(tmp_path / "mapped", kind="mapped").digest == digest  # found, not written again
-    mapped(plain.engine, tmp_path / "mapped", version="two")
-    assert read_artefact(tmp_path / "mapped", kind="mapped").meta["version"] == "two"
-    assert shared.answer(query="tea", now_s=plain.last_s + 1).to_json() is not None  # old files are gone, maps are not
+        found = [e.answer(now_s=plain.last_s + 1, **ask).to_json() for e in (plain.engine, first.engine, again.engine)]
+        assert found[0] == found[1] == found[2]
+
+
+def test_a_version_that_comes_is_worked_out_elsewhere_and_takes_over_what_stays_true(
+    tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    old = served_from(workspace, ServeConfig())
+    before = old.engine.answer(query="tea", now_s=old.last_s + 1).to_json()
+    publish_again(workspace)
+    monkeypatch.setattr("tasteprint.serving_tables.work_out", lambda *_: pytest.fail("worked out in this process"))
+    new = served_from(workspace, ServeConfig(), old, elsewhere=Elsewhere())
+    assert new.version != old.version
+    assert root_of(new.engine.texts) is np.memmap
+    assert new.encoder is old.encoder
+    assert new.catalogue is old.catalogue
+    assert new.engine.answer(query="tea", now_s=new.last_s + 1).to_json() == before
+    assert old.engine.answer(query="tea", now_s=old.last_s + 1).to_json() == before  # files are gone, maps are not
+
+
+def test_a_version_that_cannot_be_worked_out_elsewhere_is_worked_out_here(
+    tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    old = served_from(workspace, ServeConfig())
+    publish_again(workspace)
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    new = served_from(workspace, ServeConfig(), old, elsewhere=Elsewhere())
+    assert root_of(new.engine.texts) is not np.memmap
+    assert "could not be worked out beside the answers" in caplog.text
+    answers = [s.engine.answer(query="tea", now_s=s.last_s + 1).to_json() for s in (old, new)]
+    assert answers[0] == answers[1]
+
+
+def test_nobody_waits_for_tables_when_told_to_stop(tiny_workspace: Path, tmp_path: Path) -> None:
+    elsewhere, slow = Elsewhere(), tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.executable", str(slow))
+        waiting = threading.Thread(target=elsewhere.keep_tables, args=(tiny_workspace, "one"))
+        waiting.start()
+        while elsewhere._process is None:
+            time.sleep(0.01)
+        elsewhere.stop()
+        waiting.join(20)
+        assert not waiting.is_alive()
+        elsewhere.keep_tables(tiny_workspace, "two")  # nothing is begun any more
+
+
+def test_a_version_that_is_out_of_date_before_it_is_opened_is_passed_over(
+    tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    opens = [served_from(workspace, ServeConfig())]
+
+    def opener(old: Served | None) -> Served:
+        return opens[0] if old is None else served_from(workspace, ServeConfig(), old, elsewhere=Elsewhere())
+
+    current = Current(opener, lambda: published(workspace))
+    publish_again(workspace)
+
+    def late(_: Elsewhere, workspace: Path, version: str) -> None:
+        monkeypatch.undo()
+        publish_again(workspace, turn=2)
+        keep_tables(workspace, version)
+
+    monkeypatch.setattr("tasteprint.serving_tables.Elsewhere.keep_tables", late)
+    assert not current.refresh()
+    assert (current.get(), current.failures) == (opens[0], 0)
+    assert current.refresh()
+    assert current.get().version == published(workspace)
+
+
+def test_tables_of_another_version_are_never_taken(tiny_workspace: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    served_from(workspace, ServeConfig())
+    kept = workspace / "cache" / "mapped"
+    version = published(workspace)
+    assert open_worked(kept, version=version) is not None
+    assert open_worked(kept, version="another") is None
+    assert open_worked(kept, version=version, kind="flat") is None
+    with pytest.raises(SupersededError):
+        keep_tables(workspace, "another")
+    (kept / "index" / "CURRENT").unlink()
+    assert open_worked(kept, version=version) is None
 
 
 def test_sparse_parts_of_a_workspace_are_mapped(tiny_workspace: Path) -> None:
@@ -73,14 +160,10 @@ def test_where_nothing_can_be_written_each_keeps_its_own(
 ) -> None:
     workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
     (workspace / "cache" / "mapped").write_text("in the way")
-    with pytest.raises(ArtefactError, match="cannot be written"):
-        mapped(open_workspace(workspace).engine, workspace / "cache" / "mapped", version="one")
-    served = served_from(workspace, ServeConfig(workers=2))
-    assert root_of(served.engine.texts) is not np.memmap
+    assert root_of(served_from(workspace, ServeConfig(workers=2)).engine.texts) is not np.memmap
     assert "its own copy" in caplog.text
     (workspace / "cache" / "mapped").unlink()
     assert root_of(served_from(workspace, ServeConfig(workers=2)).engine.texts) is np.memmap
-    assert root_of(served_from(workspace, ServeConfig()).engine.texts) is not np.memmap
 
 
 def test_a_port_can_be_shared_only_by_those_who_ask() -> None:
@@ -91,6 +174,15 @@ def test_a_port_can_be_shared_only_by_those_who_ask() -> None:
             second.listen()
             with pytest.raises(ConfigError, match="cannot listen"):
                 listen("127.0.0.1", port, shared=False)
+
+
+def publish_again(workspace: Path, turn: int = 1) -> None:
+    """The same content as another version."""
+    held = read_artefact(workspace / "model", kind=KIND)
+    write_artefact(
+        workspace / "model", kind=KIND, stamp=held.stamp, inputs=held.inputs, arrays=held.arrays,
+        tables=held.tables, meta={**held.meta, "about": {**held.meta["about"], "again": turn}},
+    )  # fmt: skip
 
 
 class Running:
@@ -168,11 +260,7 @@ def test_two_workers(tiny_workspace: Path, tmp_path: Path) -> None:
         said = [running.status("/v1/search", {"query": "tea", "k": 1}, running.slow_key) for _ in range(220)]
         assert said == [200] * 200 + [429] * 20  # one bucket for both
 
-        held = read_artefact(workspace / "model", kind=KIND)
-        write_artefact(
-            workspace / "model", kind=KIND, stamp=held.stamp, inputs=held.inputs, arrays=held.arrays,
-            tables=held.tables, meta={**held.meta, "about": {**held.meta["about"], "again": 1}},
-        )  # fmt: skip
+        publish_again(workspace)
         now = (workspace / "model" / "CURRENT").read_text().split()[-1][:12]
         running.until(lambda: {running.ask("/readyz")["version"] for _ in range(12)} == {now})
 
