@@ -172,7 +172,8 @@ def choose_weights(
 ) -> tuple[dict[str, float], float]:
     """Coordinate ascent on `Candidates.reached`: each weight in turn is scaled, or dropped, until nothing helps.
 
-    Without ``start`` it begins with the best single part and lets the others join. Weights are >= 0.
+    Without ``start`` it climbs from the best single part, which the others join, and from `likely_weights`, and the
+    higher end is kept: one part at a time finds no way where two only help together. Weights are >= 0.
 
     Returns:
         weight of each part, and what they reach on the sample
@@ -180,13 +181,52 @@ def choose_weights(
     n_parts = len(sample.parts)
     if start is None:
         single = [sample.reached(sample.values[part]) for part in range(n_parts)]
-        weights = np.eye(n_parts)[int(np.argmax(single))]
+        starts = [np.eye(n_parts)[int(np.argmax(single))], likely_weights(sample)]
     else:
-        weights = np.array([start.get(name, 0.0) for name in sample.parts])
-    best = sample.reached(sample.fused(weights))
+        starts = [np.array([start.get(name, 0.0) for name in sample.parts])]
+    ends = [_climb(sample, first, rounds=rounds, least_gain=least_gain) for first in starts if first.any()]
+    weights, best = max(ends, key=lambda end: end[1])
+    return dict(zip(sample.parts, (float(w) for w in weights), strict=True)), best
+
+
+def likely_weights(sample: Candidates, *, l2: float = 1e-3) -> NDArray[np.float64]:
+    """Weights >= 0 under which a softmax over each request's candidates makes its right items likeliest, (n_parts,).
+
+    A convex problem, so it has one answer wherever it starts; the largest weight is brought to 1. Source: ListNet's
+    top-one loss with the gains as target (Cao et al., "Learning to rank", ICML 2007, eq. 5).
+    """
+    from scipy.optimize import minimize
+
+    gain = np.where(sample.allowed, sample.gain, 0.0)
+    right = gain.sum(axis=1) > 0
+    values, allowed = sample.values[:, right], sample.allowed[right]
+    n_parts, n = values.shape[:2]
+    if not n:
+        return np.zeros(n_parts)
+    target = (gain[right] / gain[right].sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        fused = np.where(allowed, np.tensordot(weights.astype(np.float32), values, axes=1), -np.inf)
+        fused -= fused.max(axis=1, keepdims=True)
+        share = np.exp(fused)
+        total = share.sum(axis=1, keepdims=True)
+        missed = -float((target * np.where(allowed, fused - np.log(total), 0.0)).sum(dtype=np.float64)) / n
+        slope = np.tensordot(values, share / total - target, axes=([1, 2], [0, 1])).astype(np.float64) / n
+        return missed + l2 * float(weights @ weights), slope + 2 * l2 * weights
+
+    found = minimize(loss, np.zeros(n_parts), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * n_parts)
+    weights = np.where(found.x > 1e-3 * found.x.max(initial=0.0), found.x, 0.0)
+    return weights / max(float(weights.max(initial=0.0)), 1e-12)
+
+
+def _climb(
+    sample: Candidates, weights: NDArray[np.float64], *, rounds: int, least_gain: float
+) -> tuple[NDArray[np.float64], float]:
+    """Weights that no change of a single one improves by ``least_gain``, and what they reach."""
+    weights, best = weights.copy(), sample.reached(sample.fused(weights.tolist()))
     for _ in range(rounds):
         before = best
-        for part in range(n_parts):
+        for part in range(len(weights)):
             tried = [0.1, 0.3, 1.0] if weights[part] == 0 else [weights[part] * step for step in WEIGHT_STEPS]
             rest = weights.copy()
             rest[part] = 0.0
@@ -199,4 +239,4 @@ def choose_weights(
                     weights[part], best = value, reached
         if best - before < 10 * least_gain:
             break
-    return dict(zip(sample.parts, (float(w) for w in weights), strict=True)), best
+    return weights, best

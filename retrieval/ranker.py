@@ -33,9 +33,9 @@ class RankerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["lambdamart", "linear"] = Field("lambdamart", description="trees, or a weighted sum")
-    trees: int = Field(300, ge=1, description="trees grown at most")
-    patience: int = Field(30, ge=1, description="trees without a better held-out NDCG@10 before growing stops")
-    learning_rate: float = Field(0.05, gt=0, le=1, description="share of each tree that counts")
+    trees: int = Field(400, ge=1, description="trees grown at most")
+    patience: int = Field(50, ge=1, description="trees without a better held-out NDCG@10 before growing stops")
+    learning_rate: float = Field(0.03, gt=0, le=1, description="share of each tree that counts")
     leaves: int = Field(15, ge=2, description="leaves of a tree")
     least_rows: int = Field(200, ge=1, description="candidates in a leaf at least")
     feature_share: float = Field(0.5, gt=0, le=1, description="features each tree may use")

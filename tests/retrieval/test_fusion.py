@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from tasteprint.evaluation.metrics import ideal_dcg, look_up, ndcg, relevance
 from tasteprint.retrieval.fusion import (
@@ -15,6 +16,7 @@ from tasteprint.retrieval.fusion import (
     choose_weights,
     inverse_scale,
     inverse_sd,
+    likely_weights,
     merge_candidates,
     reciprocal_rank,
 )
@@ -147,3 +149,39 @@ def test_chosen_weights_are_never_worse_than_the_best_part_or_the_start(seed: in
     assert min(weights.values()) >= 0
     start = {"p0": 1.0, "p3": 0.5}
     assert choose_weights(found, start=start)[1] >= worth(found, [1.0, 0.0, 0.0, 0.5])
+
+
+def test_parts_that_only_help_together_are_found() -> None:
+    """Each of two parts is drowned by a noise that the other takes away; the best single part stands in their way."""
+    rng = np.random.default_rng(0)
+    truth, noise = rng.standard_normal((60, 50)), 6 * rng.standard_normal((60, 50))
+    parts = {"alone": truth + 2.0 * rng.standard_normal((60, 50)), "plus": truth + noise, "minus": truth - noise}
+    gain = (truth == truth.max(axis=1, keepdims=True)).astype(np.float32)
+    scores = {name: part.astype(np.float32) for name, part in parts.items()}
+    found = candidates(scores, gain, np.ones(60, np.float32), n=50)
+    one_by_one = choose_weights(found, start={"alone": 1.0})[1]
+    weights, reached = choose_weights(found)
+    assert reached > one_by_one + 0.1
+    assert weights["plus"] / weights["minus"] == pytest.approx(1.0, abs=0.3)
+
+
+def test_likely_weights_are_those_of_a_logistic_regression() -> None:
+    """With two candidates a softmax is a logistic regression on their difference."""
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((3, 400, 2)).astype(np.float32)
+    difference = (values[:, :, 0] - values[:, :, 1]).T
+    first = rng.random(400) < 1 / (1 + np.exp(-difference @ np.array([2.0, 1.0, 0.4])))
+    gain = np.stack([first, ~first], axis=1).astype(np.float32)
+    sample = Candidates(("a", "b", "c"), values, gain, np.ones((400, 2), dtype=bool), np.ones(400, np.float32))
+    by_hand = LogisticRegression(C=1 / (2 * 1e-3 * 400), fit_intercept=False, tol=1e-8).fit(difference, first).coef_[0]
+    assert by_hand.min() > 0
+    np.testing.assert_allclose(likely_weights(sample), by_hand / by_hand.max(), atol=2e-3)
+
+
+def test_likely_weights_of_nothing_right_are_none() -> None:
+    values, allowed = np.ones((2, 3, 4), dtype=np.float32), np.ones((3, 4), dtype=bool)
+    nothing = Candidates(("a", "b"), values, np.zeros((3, 4), np.float32), allowed, np.ones(3, np.float32))
+    assert likely_weights(nothing).tolist() == [0.0, 0.0]
+    flat = Candidates(("a", "b"), values, np.eye(3, 4, dtype=np.float32), allowed, np.ones(3, np.float32))
+    assert likely_weights(flat).tolist() == [0.0, 0.0]
+    assert max(choose_weights(flat)[0].values()) == 1.0
