@@ -154,8 +154,8 @@ def test_chosen_weights_are_never_worse_than_the_best_part_or_the_start(seed: in
 def test_parts_that_only_help_together_are_found() -> None:
     """Each of two parts is drowned by a noise that the other takes away; the best single part stands in their way."""
     rng = np.random.default_rng(0)
-    truth, noise = rng.standard_normal((60, 50)), 6 * rng.standard_normal((60, 50))
-    parts = {"alone": truth + 2.0 * rng.standard_normal((60, 50)), "plus": truth + noise, "minus": truth - noise}
+    truth, noise = rng.standard_normal((60, 50)), 60 * rng.standard_normal((60, 50))
+    parts = {"alone": truth + 1.0 * rng.standard_normal((60, 50)), "plus": truth + noise, "minus": truth - noise}
     gain = (truth == truth.max(axis=1, keepdims=True)).astype(np.float32)
     scores = {name: part.astype(np.float32) for name, part in parts.items()}
     found = candidates(scores, gain, np.ones(60, np.float32), n=50)
