@@ -18,7 +18,7 @@ from .direct import DirectRoutes
 from .item_routes import item_routes
 from .items import LiveItems
 from .keys import ApiKey
-from .middleware import Around
+from .middleware import OWN_HOSTS, Around
 from .problems import Problem, ProblemDocument, documented, install
 from .rates import Rates
 from .service import CLOCK_SKEW_S, Service
@@ -80,6 +80,7 @@ def create_app(
         metrics=desk.metrics,
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=config.body_timeout_s,
+        hosts=None if keys is not None else OWN_HOSTS | {name.lower() for name in config.hosts},
     )
     app.openapi = _documenting(app, config)  # type: ignore[method-assign]
     return app
@@ -191,7 +192,9 @@ def _operating(desk: Desk) -> APIRouter:
     """Routes for those who run it."""
     router = APIRouter(tags=["operate"])
 
-    @router.get("/healthz", summary="The process answers", responses={200: {"model": answers.HealthAnswer}})
+    @router.get(
+        "/healthz", summary="The process answers", responses={200: {"model": answers.HealthAnswer}, **documented(421)}
+    )
     async def healthz() -> Response:
         """Alive; says nothing about what it can answer."""
         return Response(b'{"alive":true}', media_type="application/json")
@@ -199,7 +202,7 @@ def _operating(desk: Desk) -> APIRouter:
     @router.get(
         "/readyz",
         summary="A version is served and the store can be read",
-        responses={200: {"model": answers.ReadyAnswer}, **documented(500, 503)},
+        responses={200: {"model": answers.ReadyAnswer}, **documented(421, 500, 503)},
     )
     async def readyz() -> Response:
         """Ready for requests."""
@@ -209,7 +212,10 @@ def _operating(desk: Desk) -> APIRouter:
         "/metrics",
         summary="Counters for Prometheus",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}, **documented(401, 403, 429)},
+        responses={
+            200: {"content": {"text/plain": {}}, "description": "Prometheus text"},
+            **documented(401, 403, 421, 429),
+        },
         dependencies=[needs(desk, "read")],
     )
     async def metrics() -> Response:

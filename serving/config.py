@@ -23,6 +23,9 @@ class ServeConfig(BaseModel):
     head_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's head may take to arrive")
     body_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's body may take to arrive")
     shutdown_s: float = Field(default=10.0, ge=0, le=600, description="seconds running requests get when stopped")
+    hosts: tuple[str, ...] = Field(
+        default=(), description="names it may be called by without keys, beside localhost and loopback addresses"
+    )
     max_body_bytes: int = Field(default=1 << 20, ge=1024, le=1 << 28, description="longest body taken")
     max_k: int = Field(default=100, ge=1, le=1000, description="most items of an answer")
     max_events: int = Field(default=1000, ge=1, le=100_000, description="most events of a batch")

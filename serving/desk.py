@@ -17,7 +17,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .config import ServeConfig
 from .items import n_sold
-from .keys import ApiKey, Scope, caller
+from .keys import ApiKey, KeysFile, Scope, caller
 from .memory import memory_bytes
 from .metrics import Metrics
 from .problems import Problem, documented
@@ -28,7 +28,7 @@ from .threads import BusyError, Threads, Work
 
 _LOG = logging.getLogger("tasteprint.serving")
 _BEARER = HTTPBearer(auto_error=False, description="A key made by 'tasteprint serve-key'.")
-_REFUSALS = documented(400, 401, 403, 408, 413, 422, 429, 500, 503)
+_REFUSALS = documented(400, 401, 403, 408, 413, 421, 422, 429, 500, 503)
 
 
 class Desk:
@@ -86,6 +86,9 @@ class Desk:
         counts.items.set(n_sold(served))
         counts.swaps.set(service.current.swaps)
         counts.failures.set(service.current.failures)
+        if self.keys is not None:
+            counts.keys.set(len(self.keys))
+            counts.keys_failures.set(getattr(self.keys, "failures", 0))
         counts.histories.set(len(service.histories))
         counts.lost.set(service.shown.lost)
         cached, gathered = getattr(served.encoder, "count", None), served.gathered()
@@ -100,11 +103,14 @@ class Desk:
         counts.mapped.set(mapped)
 
     async def watch(self) -> None:
-        """Observe again and again, so that the other workers can tell of this one, and let go of whom they forgot.
+        """Observe again and again, so that the other workers can tell of this one; take new keys, and let go of whom
+        others forgot.
 
         Goes on until cancelled.
         """
         while True:
+            if isinstance(self.keys, KeysFile):
+                await asyncio.to_thread(self.keys.refresh)
             self.observe()
             try:
                 await asyncio.to_thread(self.service.histories.follow)

@@ -1,20 +1,23 @@
 """API keys and what each allows: no key is stored, only its sha256.
 
-A keys file is JSON: ``{"keys": [{"name": "shop-front", "sha256": "...", "scopes": ["read"]}]}``. How often a key may
-be used is `rates`'s.
+A keys file is JSON: ``{"keys": [{"name": "shop-front", "sha256": "...", "scopes": ["read"]}]}``. It is read again when
+it changes. How often a key may be used is `rates`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..profiling.errors import ConfigError
+
+_LOG = logging.getLogger("tasteprint.serving")
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -73,6 +76,60 @@ def read_keys(path: str | Path) -> dict[str, ApiKey]:
     if not keys:
         raise ConfigError(f"keys file {path} has no keys; make one with: tasteprint serve-key")
     return keys
+
+
+class KeysFile(Mapping[str, ApiKey]):
+    """The keys of a file by their sha256, read again by `refresh` when the file has changed.
+
+    Args:
+        path: the file
+
+    Raises:
+        ConfigError: as `read_keys`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._seen = self._state()
+        self._keys: Mapping[str, ApiKey] = read_keys(self._path)
+        self.failures = 0
+
+    def refresh(self) -> bool:
+        """Read the file if it has changed; whether there are other keys now.
+
+        A file that cannot be read is told in the log and counted in ``failures``, once; the keys from before stay.
+        """
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        try:
+            keys = read_keys(self._path)
+        except ConfigError as error:
+            self.failures += 1
+            _LOG.error("the keys from before stay: %s", error)
+            return False
+        changed, self._keys = keys != self._keys, keys
+        if changed:
+            _LOG.info("%d keys are known now", len(keys))
+        return changed
+
+    def _state(self) -> tuple[int, int, int] | None:
+        """What changes with the file; None where it is not there."""
+        try:
+            told = self._path.stat()
+        except OSError:
+            return None
+        return told.st_mtime_ns, told.st_size, told.st_ino
+
+    def __getitem__(self, sha256: str) -> ApiKey:
+        return self._keys[sha256]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def add_key(path: str | Path, name: str, scopes: list[str]) -> str:

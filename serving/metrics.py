@@ -33,6 +33,8 @@ class Metrics:
         self.items = self._gauge("items", "Items of the served version; the fewest of any worker.", "livemin")
         self.swaps = self._gauge("version_swaps", "Versions exchanged since the start.", "livemax")
         self.failures = self._gauge("version_failures", "Versions that could not be opened.", "livemax")
+        self.keys = self._gauge("keys", "API keys that are known; the fewest of any worker.", "livemin")
+        self.keys_failures = self._gauge("keys_failures", "Times that a changed keys file was no good.", "livemax")
         self.histories = self._gauge("histories", "Histories in memory.", "livesum")
         self.lost = self._gauge("shown_lost", "Answers that were not written down.", "sum")
         self.cache_hits = self._gauge("query_cache_hits", "Queries whose vector was known.", "livesum")

@@ -19,6 +19,9 @@ from .problems import MEDIA_TYPE, problem_body
 from .threads import json_bytes
 
 _ACCESS = logging.getLogger("tasteprint.access")
+OWN_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""What a browser on this machine calls this machine. Any other name may be a page's, pointed here by its own server."""
+
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 Message = MutableMapping[str, Any]
@@ -37,13 +40,21 @@ class Around:
         metrics: counts
         max_body_bytes: longest body let in
         body_timeout_s: seconds a body may take
+        hosts: what the Host header may say, without a port; None = anything
     """
 
     def __init__(
-        self, app: App, direct: DirectAnswer, *, metrics: Metrics, max_body_bytes: int, body_timeout_s: float
+        self,
+        app: App,
+        direct: DirectAnswer,
+        *,
+        metrics: Metrics,
+        max_body_bytes: int,
+        body_timeout_s: float,
+        hosts: frozenset[str] | None = None,
     ) -> None:
         self._app, self._direct, self._metrics = app, direct, metrics
-        self._max, self._timeout_s = max_body_bytes, body_timeout_s
+        self._max, self._timeout_s, self._hosts = max_body_bytes, body_timeout_s, hosts
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -78,7 +89,9 @@ class Around:
             self._told(scope, request_id, status, time.perf_counter() - began)
 
     async def _body(self, scope: Message, receive: Receive) -> bytes | tuple[int, str]:
-        """The whole body, or why it is refused."""
+        """The whole body, or why the request is refused."""
+        if self._hosts is not None and host_of(dict(scope["headers"]).get(b"host", b"")) not in self._hosts:
+            return 421, "Without keys this service answers to the names of this machine alone, see the setting hosts."
         too_large = (413, f"The body may have {self._max:,} bytes at most; send less at once.")
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > self._max:
@@ -114,6 +127,16 @@ class Around:
             "key": scope["state"].get("key_name"),
         }
         _ACCESS.info(json_bytes(line).decode())
+
+
+def host_of(header: bytes) -> str:
+    """What a Host header names, without its port.
+
+    >>> host_of(b"Shop.example:8000"), host_of(b"[::1]:8000"), host_of(b"")
+    ('shop.example', '[::1]', '')
+    """
+    said = header.decode("latin-1").strip().lower()
+    return said[: said.find("]") + 1] if said.startswith("[") else said.split(":")[0]
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

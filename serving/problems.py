@@ -30,6 +30,7 @@ TITLES: Mapping[int, str] = {
     405: "The method is not allowed here",
     408: "The request took too long to arrive",
     413: "The request is too large",
+    421: "The service does not go by this name",
     422: "The request breaks a rule",
     429: "Too many requests",
     500: "Something went wrong here",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ Clock = Callable[[], float]
 """Seconds, steady; for shared buckets the same in every process, as ``time.monotonic`` is on Linux."""
 
 _BUCKET = struct.Struct("<dd")  # tokens left, and when
+_MARK = 16  # bytes of the hash of a name before its bucket; zeros where the bucket is free
 
 
 class Rates(Protocol):
@@ -69,26 +71,29 @@ class OwnRates:
 class SharedRates:
     """The buckets of all workers of one machine, in a small file that they map; a caller's rate is one rate.
 
+    A caller gets a bucket with the first request; once there are more callers than buckets, some share one.
+
     Args:
         path: the file, made by `make_buckets`
-        names: every caller there is, the same for all workers
         rate: tokens a second
         burst: most tokens
         clock: seconds, the same for all workers
     """
 
-    def __init__(self, path: Path, names: Iterable[str], rate: float, burst: int, *, clock: Clock) -> None:
+    def __init__(self, path: Path, rate: float, burst: int, *, clock: Clock) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
-        self._at = {name: n * _BUCKET.size for n, name in enumerate(sorted(set(names)))}
+        self._at: dict[str, int] = {}
         self._file = path.open("r+b")
         self._map = mmap.mmap(self._file.fileno(), 0)
         self._lock = threading.Lock()
 
     def wait_s(self, name: str) -> float:
         """Take a token; 0, or the seconds until there is one again."""
-        at = self._at[name]
         with self._lock, _held(self._file.fileno()):
             now_s = self._clock()
+            if name not in self._at:
+                self._at[name] = self._place(name, now_s)
+            at = self._at[name]
             left, then_s = _BUCKET.unpack_from(self._map, at)
             left, wait_s = take(left, then_s, now_s, rate=self._rate, burst=self._burst)
             _BUCKET.pack_into(self._map, at, left, now_s)
@@ -99,10 +104,25 @@ class SharedRates:
         self._map.close()
         self._file.close()
 
+    def _place(self, name: str, now_s: float) -> int:
+        """Where a caller's bucket is; the first that is free where there is none yet."""
+        mark = hashlib.blake2b(name.encode(), digest_size=_MARK).digest()
+        size, slots = _MARK + _BUCKET.size, len(self._map) // (_MARK + _BUCKET.size)
+        first = int.from_bytes(mark, "little") % slots
+        for slot in (*range(first, slots), *range(first)):
+            found = self._map[slot * size : slot * size + _MARK]
+            if found == bytes(_MARK):
+                self._map[slot * size : slot * size + _MARK] = mark
+                _BUCKET.pack_into(self._map, slot * size + _MARK, float(self._burst), now_s)
+                found = mark
+            if found == mark:
+                return slot * size + _MARK
+        return first * size + _MARK
 
-def make_buckets(path: Path, names: Iterable[str], *, burst: int, now_s: float) -> None:
-    """The file of `SharedRates`, every bucket full."""
-    path.write_bytes(_BUCKET.pack(float(burst), now_s) * len(set(names)))
+
+def make_buckets(path: Path, *, buckets: int = 4096) -> None:
+    """The file of `SharedRates`, every bucket free."""
+    path.write_bytes(bytes((_MARK + _BUCKET.size) * buckets))
 
 
 @contextmanager

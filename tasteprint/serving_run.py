@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from .profiling.errors import ExtraMissingError, TasteprintError
 from .serving.config import ServeConfig
-from .serving.keys import ANYBODY, ApiKey
+from .serving.keys import KeysFile
 from .serving.patience import patient_protocol
 from .serving.rates import SharedRates, make_buckets
 from .serving.store import open_store
@@ -45,7 +45,7 @@ class Run:
         store: address of the profile store
         host, port: where to listen; 0 = a free port
         config: limits and workers
-        keys: by sha256; None = anybody may do anything
+        keys: file of the keys; None = anybody may do anything
     """
 
     workspace: Path
@@ -53,7 +53,7 @@ class Run:
     host: str
     port: int
     config: ServeConfig
-    keys: Mapping[str, ApiKey] | None = None
+    keys: Path | None = None
 
 
 def run_service(run: Run, *, listening: Callable[[str, int], None]) -> None:
@@ -74,7 +74,7 @@ def run_service(run: Run, *, listening: Callable[[str, int], None]) -> None:
         _run_workers(run, listening)
         return
     with listen(run.host, run.port, shared=False) as bound:
-        app = make_app(run.workspace, open_store(run.store), run.config, keys=run.keys)
+        app = make_app(run.workspace, open_store(run.store), run.config, keys=_keys(run))
         _serve(app, bound, run.config, lambda: listening(run.host, bound.getsockname()[1]))
 
 
@@ -86,7 +86,7 @@ def _run_workers(run: Run, listening: Callable[[str, int], None]) -> None:
     try:
         (board / "counts").mkdir()
         os.environ[SHARED] = str(board / "counts")  # before any worker imports the client library
-        make_buckets(board / "rates", _names(run), burst=run.config.burst, now_s=time.monotonic())
+        make_buckets(board / "rates")
         listen(run.host, run.port, shared=False).close()  # a second service would share the port without a word
         with listen(run.host, run.port, shared=True) as bound:  # never listens: holds the port while workers change
             port = int(bound.getsockname()[1])
@@ -111,8 +111,8 @@ def work(given: tuple[Run, int, Path], ready: Any) -> None:
     stop_with_parent()
     try:
         config = run.config
-        rates = SharedRates(board / "rates", _names(run), config.rate, config.burst, clock=time.monotonic)
-        app = make_app(run.workspace, open_store(run.store), config, keys=run.keys, rates=rates)
+        rates = SharedRates(board / "rates", config.rate, config.burst, clock=time.monotonic)
+        app = make_app(run.workspace, open_store(run.store), config, keys=_keys(run), rates=rates)
         with closing(rates), listen(run.host, port, shared=True) as bound:
             _serve(app, bound, config, ready.set)
     except TasteprintError as error:
@@ -144,9 +144,9 @@ def _serve(app: FastAPI, bound: socket.socket, config: ServeConfig, started: Cal
     Server(made).run(sockets=[bound])
 
 
-def _names(run: Run) -> list[str]:
-    """Everybody who may call."""
-    return [ANYBODY.name] if run.keys is None else [key.name for key in run.keys.values()]
+def _keys(run: Run) -> KeysFile | None:
+    """Who may call, as the file says when it is looked at."""
+    return None if run.keys is None else KeysFile(run.keys)
 
 
 def log_to_stderr() -> None:

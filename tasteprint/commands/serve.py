@@ -69,7 +69,8 @@ def serve(
         raise ConfigError(f"host {host} can be reached from elsewhere: give --keys (make one: tasteprint serve-key)")
     if settings.rules is not None:
         read_rules(settings.rules)  # told now, not when a worker starts
-    known = None if keys is None else read_keys(keys)
+    if keys is not None:
+        read_keys(keys)  # the same
     published(workspace)  # before a store is made in a folder that is no workspace
     address = store_address(workspace, store)
     opened = open_store(address)
@@ -81,7 +82,7 @@ def serve(
                 load_shop(workspace, opened, progress=lambda done, of: say("Filling the store", done, of))
     finally:
         opened.close()
-    run = Run(workspace, address, host, port, settings, known)
+    run = Run(workspace, address, host, port, settings, keys)
     run_service(run, listening=lambda at, on: typer.echo(f"listening at http://{at}:{on}", err=True))
 
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.filters import Filters
 from tasteprint.serving import answers, item_routes, shapes
 from tasteprint.serving.config import ServeConfig
-from tasteprint.serving.keys import add_key, read_keys
+from tasteprint.serving.keys import KeysFile, add_key, read_keys
 from tasteprint.serving.store import open_store
 from tasteprint.workspace import KIND, Workspace, open_workspace
 
@@ -37,7 +37,7 @@ CONFIG = ServeConfig(clock="shop", poll_s=0.05, flush_s=0.02, timeout_s=60)  # a
 
 def client_over(workspace: Path, store: Path, config: ServeConfig = CONFIG, **more: Any) -> TestClient:
     app = serving_setup.make_app(workspace, open_store(str(store)), config, **more)
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, "http://localhost", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -477,3 +477,74 @@ def test_the_shops_rules_hold_for_every_page_and_say_so(tiny_workspace: Path, st
     rules.write_text("[[rules]]\nrule = 'praise'\n")
     with pytest.raises(ConfigError, match="rule"):
         serving_setup.served_from(tiny_workspace, CONFIG.model_copy(update={"rules": rules}))
+
+
+def test_new_keys_are_taken_without_a_restart_and_a_broken_file_changes_nothing(
+    tiny_workspace: Path, store_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys.json"
+    first = add_key(file, "first", ["read"])
+    with client_over(tiny_workspace, store_path, keys=KeysFile(file)) as client:
+
+        def status(key: str) -> int:
+            answer = client.post("/v1/intent", json={"query": "tea"}, headers={"Authorization": f"Bearer {key}"})
+            return int(answer.status_code)
+
+        def told(name: str) -> float:
+            page = client.get("/metrics", headers={"Authorization": f"Bearer {first}"}).text
+            return float(next(line for line in page.splitlines() if line.startswith(f"{name} ")).split()[1])
+
+        assert (status(first), status("unknown"), told("tasteprint_keys")) == (200, 401, 1)
+        second = add_key(file, "second", ["read"])
+        until(lambda: status(second) == 200)
+        assert status(first) == 200
+        file.write_text("{")
+        until(lambda: told("tasteprint_keys_failures") == 1)
+        assert (status(first), status(second), told("tasteprint_keys")) == (200, 200, 2)
+        assert "the keys from before stay" in caplog.text
+        file.unlink()
+        until(lambda: told("tasteprint_keys_failures") == 2)
+        assert status(second) == 200
+        third = add_key(file, "third", ["admin"])
+        until(lambda: status(third) == 200)
+        assert (status(first), status(second)) == (401, 401)  # who is left out of the file is not known any more
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_without_keys_only_this_machine_s_own_names_are_answered_to(
+    tiny_workspace: Path, store_path: Path, tmp_path: Path
+) -> None:
+    def status(client: TestClient, host: str, path: str = "/v1/search") -> int:
+        body = {"query": "tea", "k": 1} if path == "/v1/search" else None
+        answer = client.request("POST" if body else "GET", path, json=body, headers={"Host": host})
+        if answer.status_code != 200:
+            refused(answer, 421)
+        return int(answer.status_code)
+
+    own = ("localhost", "LOCALHOST:8000", "127.0.0.1:8000", "[::1]", "[::1]:8000")
+    other = (
+        "shop.example",
+        "shop.example:8000",
+        "localhost.shop.example",
+        "127.0.0.1.shop.example",
+        "[::2]",
+        "",
+        "[::1",
+    )
+    with client_over(tiny_workspace, store_path, CONFIG.model_copy(update={"hosts": ("Box.local",)})) as client:
+        assert {host: status(client, host) for host in (*own, "box.local:1")} == dict.fromkeys(
+            (*own, "box.local:1"), 200
+        )
+        assert {host: status(client, host) for host in other} == dict.fromkeys(other, 421)
+        for path in ("/", "/healthz", "/metrics", "/openapi.json"):
+            assert (status(client, "localhost", path), status(client, "shop.example", path)) == (200, 421)
+    key = add_key(tmp_path / "keys.json", "anyone", ["admin"])
+    with client_over(tiny_workspace, store_path, keys=read_keys(tmp_path / "keys.json")) as client:
+        client.headers["Authorization"] = f"Bearer {key}"
+        assert status(client, "shop.example") == 200  # a page that is pointed here has no key

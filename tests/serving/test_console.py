@@ -53,7 +53,9 @@ def loaded(tiny_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def client(tiny_workspace: Path, loaded: Path) -> Iterator[TestClient]:
     """Over one application; tests that change anything use a shopper of their own."""
-    with TestClient(serving_setup.make_app(tiny_workspace, open_store(str(loaded)), CONFIG)) as made:
+    with TestClient(
+        serving_setup.make_app(tiny_workspace, open_store(str(loaded)), CONFIG), "http://localhost"
+    ) as made:
         yield made
 
 
@@ -250,7 +252,7 @@ def test_items_that_came_since_are_told_and_muted_with_the_rest(
     workspace = tmp_path / "workspace"
     shutil.copytree(tiny_workspace, workspace)
     store = open_store(str(shutil.copy(loaded, tmp_path / "store.sqlite")))
-    with TestClient(serving_setup.make_app(workspace, store, CONFIG)) as client:
+    with TestClient(serving_setup.make_app(workspace, store, CONFIG), "http://localhost") as client:
         before = ask(client, "portrait", {"user": USER})
         item = {"item_id": "new-1", "title": "zebra quilt", "category": "Home > Quilts", "price": 5}
         assert client.put("/v1/items", json={"items": [item]}).status_code == 200

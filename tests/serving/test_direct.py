@@ -57,7 +57,7 @@ RAW = (b"", b"{", b'{"query": NaN}', b'{"query": "\\ud800"}', b'{"query": "\xff"
 @pytest.fixture
 def client(tiny_workspace: Path, tmp_path: Path) -> Iterator[TestClient]:
     app = serving_setup.make_app(tiny_workspace, open_store(str(tmp_path / "store.sqlite")), CONFIG)
-    with TestClient(app, raise_server_exceptions=False) as made:
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as made:
         yield made
 
 
@@ -124,7 +124,7 @@ def test_refusals_of_callers(tiny_workspace: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"rate": 0.001, "burst": 2})
     store = open_store(str(tmp_path / "store.sqlite"))
     app = serving_setup.make_app(tiny_workspace, store, config, keys=read_keys(file))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
 
         def status(given: str | None, body: bytes = b'{"query": "tea", "k": 1}') -> int:
             return told(client, "/v1/search", body, **({} if given is None else {"Authorization": given}))[0]

@@ -46,7 +46,7 @@ def workspace(tiny_workspace: Path, tmp_path: Path) -> Path:
 def client_over(workspace: Path, **more: Any) -> TestClient:
     store = open_store(str(workspace / "store.sqlite"))
     app = serving_setup.make_app(workspace, store, CONFIG, **more)
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, "http://localhost", raise_server_exceptions=False)
 
 
 @pytest.fixture

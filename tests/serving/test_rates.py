@@ -29,8 +29,8 @@ def clocked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ra
     if request.param == "own":
         yield OwnRates(RATE, BURST, clock=clock), clock
         return
-    make_buckets(tmp_path / "rates", ["b", "a"], burst=BURST, now_s=clock())
-    shared = SharedRates(tmp_path / "rates", ["a", "b"], RATE, BURST, clock=clock)
+    make_buckets(tmp_path / "rates")
+    shared = SharedRates(tmp_path / "rates", RATE, BURST, clock=clock)
     yield shared, clock
     shared.close()
 
@@ -63,7 +63,7 @@ import sys
 from pathlib import Path
 from tasteprint.serving.rates import SharedRates
 path = Path(sys.argv[1])
-rates = SharedRates(path, ["front", "other"], 1e-9, 90_000, clock=lambda: 1.0)
+rates = SharedRates(path, 1e-9, 90_000, clock=lambda: 1.0)
 print("ready", flush=True)
 while not path.with_suffix(".go").exists():
     pass
@@ -72,7 +72,7 @@ print(sum(rates.wait_s("front") == 0.0 for _ in range(40_000)))
 
 
 def test_processes_share_one_bucket(tmp_path: Path) -> None:
-    make_buckets(tmp_path / "rates", ["other", "front"], burst=90_000, now_s=1.0)
+    make_buckets(tmp_path / "rates")
     words = [sys.executable, "-c", TAKE, str(tmp_path / "rates")]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in running:
@@ -80,3 +80,15 @@ def test_processes_share_one_bucket(tmp_path: Path) -> None:
         assert process.stdout.readline() == "ready\n"
     (tmp_path / "rates.go").touch()  # all at the same moment
     assert sum(int(process.communicate(timeout=120)[0]) for process in running) == 90_000
+
+
+def test_callers_that_come_later_get_buckets_and_processes_find_the_same(tmp_path: Path) -> None:
+    make_buckets(tmp_path / "rates", buckets=8)
+    one, two = (SharedRates(tmp_path / "rates", 1e-9, 2, clock=lambda: 1.0) for _ in range(2))
+    names = [f"key {n}" for n in range(8)]
+    assert [one.wait_s(name) for name in names] == [0.0] * 8
+    assert [two.wait_s(name) for name in reversed(names)] == [0.0] * 8
+    assert all(rates.wait_s(name) > 0 for rates in (one, two) for name in names)  # two each, and all are empty
+    assert one.wait_s("one too many") > 0  # shares one
+    for rates in (one, two):
+        rates.close()
