@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..profiling.log import EventLog, Requests
+from .largest import rows_summed
 
 Ties = Literal["together", "sequence"]
 
@@ -86,7 +87,7 @@ def history_scores(
         (n_requests, n_items)
     """
     if len(requests) == 1:
-        return (weight.astype(np.float32) @ to_items[requests.log.item[event]])[None]
+        return rows_summed(to_items, requests.log.item[event], weight)[None]
     return (history_matrix(requests, request, event, weight) @ to_items).toarray()
 
 

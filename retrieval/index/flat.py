@@ -179,8 +179,9 @@ def _whole_numbers(matrix: NDArray[np.float32]) -> WholeNumbers:
 
 def _filled(codes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows with zeros at their end, up to a multiple of `_LANES`."""
-    more = code_dims("int8", codes.shape[1]) - codes.shape[1]
-    return np.ascontiguousarray(np.pad(codes, ((0, 0), (0, more))), dtype=np.float32)
+    out = np.zeros((len(codes), code_dims("int8", codes.shape[1])), dtype=np.float32)
+    out[:, : codes.shape[1]] = codes
+    return out
 
 
 def _longest(rows: NDArray[np.float32]) -> float:

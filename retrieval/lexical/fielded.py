@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.log import Requests
 from ...profiling.units import UNITS, stem
+from ..largest import rows_summed
 from ..scorer import TrainingSet
 from .analysis import field_texts, item_terms, plain_words
 from .spelling import Spelling, can_be_read, fit_spelling
@@ -88,15 +89,22 @@ class LexicalModel:
         """Score of each request's text in every item, (n_requests, n_items); zeros without text."""
         if not requests.texts:
             return np.zeros((len(requests), self.weights.shape[1]), dtype=np.float32)
+        if len(requests.texts) == 1:  # one request: no matrix to make
+            return rows_summed(self.weights, *self._rows(requests.texts[0]))[None]
         return self.match(requests.texts).toarray()
 
     def match(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Score of each text, sparse (n_texts, n_items)."""
-        asked = [[a for a in self.read(text) if a.term in self.vocabulary] for text in texts]
-        column = np.fromiter((self.vocabulary[a.term] for row in asked for a in row), dtype=np.int64)
-        weight = np.fromiter((a.weight for row in asked for a in row), dtype=np.float32)
-        indptr = np.r_[0, np.cumsum([len(row) for row in asked])]
-        return sp.csr_matrix((weight, column, indptr), shape=(len(texts), self.weights.shape[0])) @ self.weights
+        asked = [self._rows(text) for text in texts]
+        indptr = np.r_[0, np.cumsum([len(rows) for rows, _ in asked])]
+        rows, weight = (np.concatenate([row[part] for row in asked] or [np.zeros(0)]) for part in (0, 1))
+        shape = (len(texts), self.weights.shape[0])
+        return sp.csr_matrix((weight.astype(np.float32), rows.astype(np.int64), indptr), shape=shape) @ self.weights
+
+    def _rows(self, text: str) -> tuple[NDArray[np.int64], Float]:
+        """Rows of ``weights`` that a text asks for, and how much each counts."""
+        known = [(self.vocabulary[a.term], a.weight) for a in self.read(text) if a.term in self.vocabulary]
+        return np.array([row for row, _ in known], dtype=np.int64), np.array([w for _, w in known], dtype=np.float32)
 
     def read(self, text: str) -> tuple[AskedTerm, ...]:
         """What is searched for when ``text`` is asked: its words, and what unknown ones may stand for."""
