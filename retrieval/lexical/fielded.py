@@ -97,9 +97,9 @@ class LexicalModel:
         """Score of each text, sparse (n_texts, n_items)."""
         asked = [self._rows(text) for text in texts]
         indptr = np.r_[0, np.cumsum([len(rows) for rows, _ in asked])]
-        rows, weight = (np.concatenate([row[part] for row in asked] or [np.zeros(0)]) for part in (0, 1))
-        shape = (len(texts), self.weights.shape[0])
-        return sp.csr_matrix((weight.astype(np.float32), rows.astype(np.int64), indptr), shape=shape) @ self.weights
+        rows = np.array([row for rows, _ in asked for row in rows], dtype=np.int64)
+        weight = np.array([one for _, weight in asked for one in weight], dtype=np.float32)
+        return sp.csr_matrix((weight, rows, indptr), shape=(len(texts), self.weights.shape[0])) @ self.weights
 
     def _rows(self, text: str) -> tuple[NDArray[np.int64], Float]:
         """Rows of ``weights`` that a text asks for, and how much each counts."""
