@@ -59,7 +59,7 @@ class TasteprintConfig(BaseModel):
     weights: dict[str, float] | None = Field(None, description="weight of each part; None = chosen on validation")
     candidates: int = Field(100, ge=10, description="best items of each part that weights are chosen among")
     least_requests: int = Field(500, ge=1, description="validation requests used however large the catalogue")
-    most_requests: int = Field(1500, ge=1, description="validation requests used at most")
+    most_requests: int = Field(4000, ge=1, description="validation requests used at most")
 
 
 @dataclass(frozen=True)

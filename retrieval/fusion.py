@@ -22,6 +22,8 @@ FAR = 4.0
 """Standard deviations that a block's score of a strong match lies out."""
 CUTS: tuple[int, ...] = (10, 100)
 """Depths at which weights have to do well: the first page, and what later stages choose from."""
+CLEAR = 0.01
+"""Share by which weights have to be better than others that are less of an accident."""
 WEIGHT_STEPS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 
 
@@ -172,8 +174,9 @@ def choose_weights(
 ) -> tuple[dict[str, float], float]:
     """Coordinate ascent on `Candidates.reached`: each weight in turn is scaled, or dropped, until nothing helps.
 
-    Without ``start`` it climbs from the best single part, which the others join, and from `likely_weights`, and the
-    higher end is kept: one part at a time finds no way where two only help together. Weights are >= 0.
+    Without ``start`` it climbs from `likely_weights`, and from the best single part, which the others join: one part at
+    a time finds no way where two only help together. The second end counts only if it is higher by `CLEAR`, for it is
+    more often an accident of the sample. Weights are >= 0.
 
     Returns:
         weight of each part, and what they reach on the sample
@@ -181,11 +184,11 @@ def choose_weights(
     n_parts = len(sample.parts)
     if start is None:
         single = [sample.reached(sample.values[part]) for part in range(n_parts)]
-        starts = [np.eye(n_parts)[int(np.argmax(single))], likely_weights(sample)]
+        starts = [likely_weights(sample), np.eye(n_parts)[int(np.argmax(single))]]
     else:
         starts = [np.array([start.get(name, 0.0) for name in sample.parts])]
     ends = [_climb(sample, first, rounds=rounds, least_gain=least_gain) for first in starts if first.any()]
-    weights, best = max(ends, key=lambda end: end[1])
+    weights, best = ends[-1] if ends[-1][1] > ends[0][1] * (1 + CLEAR) else ends[0]
     return dict(zip(sample.parts, (float(w) for w in weights), strict=True)), best
 
 
