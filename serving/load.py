@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections import Counter
+import re
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ..profiling.errors import ConfigError, TasteprintError
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 
 
 class LoadError(TasteprintError):
@@ -81,7 +84,8 @@ def drive(
         if not value > 0:
             raise ConfigError(f"{name} must be above 0, got {value}")
     ready = [bytes_of(call, head) for call in calls]
-    return asyncio.run(_drive(where, ready, rate, seconds, connections))
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(_drive(where, ready, rate, seconds, connections))
 
 
 def address(url: str, key: str | None) -> tuple[tuple[str, int], str]:
@@ -107,37 +111,164 @@ def bytes_of(call: Call, head: str) -> bytes:
 async def _drive(
     where: tuple[str, int], ready: list[bytes], rate: float, seconds: float, connections: int
 ) -> LoadReport:
-    statuses: Counter[int] = Counter()
-    took: list[float] = []
-    due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
-    began = time.perf_counter()
+    load = _Load(where, ready, rate, max(1, round(rate * seconds)))
+    try:
+        await asyncio.gather(*(load.open() for _ in range(connections)))
+        seconds = await load.run()
+    finally:
+        load.close()
+    return _report(load.statuses, load.took, rate, seconds)
 
-    async def work() -> None:
-        line = await connect(where)
-        while (task := await due.get()) is not None:
-            due_s, request = task
-            try:
-                statuses[(await exchange(line, request))[0]] += 1
-                took.append(time.perf_counter() - due_s)
-            except (OSError, asyncio.IncompleteReadError, ValueError):
-                statuses[0] += 1
-                line[1].close()
-                line = await connect(where)
-        line[1].close()
 
-    workers = [asyncio.create_task(work()) for _ in range(connections)]
-    await asyncio.sleep(0)
-    for n in range(max(1, round(rate * seconds))):
-        at_s = began + n / rate
-        await asyncio.sleep(max(0.0, at_s - time.perf_counter()))
-        due.put_nowait((at_s, ready[n % len(ready)]))
-        failed = next((w for w in workers if w.done() and w.exception() is not None), None)
-        if failed is not None:
-            break
-    for _ in workers:
-        due.put_nowait(None)
-    await asyncio.gather(*workers)
-    return _report(statuses, took, rate, time.perf_counter() - began)
+class _Load:
+    """Requests that become due one after the other, over lines that are taken in turn.
+
+    Nothing is made for a request but a note of when it was due: its bytes are ready, one timer tells when the next are
+    due, and what comes back is only looked through for its status and its end.
+    """
+
+    def __init__(self, where: tuple[str, int], ready: list[bytes], rate: float, wanted: int) -> None:
+        self._where, self._ready, self._rate, self._wanted = where, ready, rate, wanted
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._lines: set[_Line] = set()
+        self._free: deque[_Line] = deque()
+        self._late: deque[int] = deque()  # due, and no line is free
+        self._next, self._done, self._began = 0, 0, 0.0
+        self._opening: set[asyncio.Task[None]] = set()
+        self.statuses: Counter[int] = Counter()
+        self.took: list[float] = []
+
+    async def open(self) -> None:
+        """Open one more line.
+
+        Raises:
+            LoadError: nothing answers there.
+        """
+        try:
+            _, line = await self._loop.create_connection(lambda: _Line(self), *self._where)
+        except OSError as error:
+            raise _nothing(self._where, error) from error
+        self._lines.add(line)
+        self._take(line)
+
+    async def run(self) -> float:
+        """Make every request; how many seconds it took until the last was answered."""
+        self._began = self._loop.time()
+        self._due()
+        await self._over
+        return self._loop.time() - self._began
+
+    def close(self) -> None:
+        """Close every line."""
+        self._over.cancel()
+        for task in self._opening:
+            task.cancel()
+        for line in self._lines:
+            line.transport.close()
+
+    def answered(self, line: _Line, row: int, status: int, again: bool) -> None:
+        """A request was answered, or was not (status 0); ``again``: whether its line can be used again."""
+        self.statuses[status] += 1
+        self._done += 1
+        if status:
+            self.took.append(self._loop.time() - self._began - row / self._rate)
+        if again:
+            self._take(line)
+        elif not self._over.done():
+            self._replace(line)
+        if self._done == self._wanted and not self._over.done():
+            self._over.set_result(None)
+
+    def lost(self, line: _Line) -> None:
+        """An idle line was closed by the service."""
+        if line in self._free and not self._over.done():
+            self._free.remove(line)
+            self._replace(line)
+
+    def _due(self) -> None:
+        """Make the requests that are due, and come back for the next."""
+        now = self._loop.time() - self._began
+        while self._next < self._wanted and self._next / self._rate <= now:
+            if self._free:
+                self._send(self._free.popleft(), self._next)
+            else:
+                self._late.append(self._next)
+            self._next += 1
+        if self._next < self._wanted and not self._over.done():
+            self._loop.call_at(self._began + self._next / self._rate, self._due)
+
+    def _take(self, line: _Line) -> None:
+        if self._late:
+            self._send(line, self._late.popleft())
+        else:
+            self._free.append(line)
+
+    def _send(self, line: _Line, row: int) -> None:
+        line.ask(row, self._ready[row % len(self._ready)])
+
+    def _replace(self, line: _Line) -> None:
+        """Open a line in the place of one that is gone; where nothing answers any more the load is over."""
+        self._lines.discard(line)
+        line.transport.close()
+        task = self._loop.create_task(self.open())
+        self._opening.add(task)
+        task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._over.done():
+            self._over.set_exception(error)
+
+
+class _Line(asyncio.Protocol):
+    """One kept connection: at most one request under way."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, load: _Load) -> None:
+        self._load = load
+        self._head, self._left = b"", -1  # what of the head is there; bytes of the body to come, -1 = in the head
+        self._status, self._last = 0, False
+        self.row = -1
+
+    def ask(self, row: int, request: bytes) -> None:
+        """Send a request."""
+        self.row = row
+        self.transport.write(request)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called once."""
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Look for the status, and for the end."""
+        if self._left < 0:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            found = _LENGTH.search(self._head, 0, end)
+            self._status = int(self._head[9:12]) if self._head.startswith(b"HTTP/1.1 ") and found else 0
+            self._last = _CLOSE.search(self._head, 0, end) is not None
+            self._left = (int(found[1]) if found else 0) - (len(self._head) - end - 4)
+            self._head = b""
+        else:
+            self._left -= len(data)
+        if self._left <= 0:
+            self._answered(self._status if self._left == 0 else 0, again=self._left == 0 and not self._last)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """What was under way is not answered."""
+        if self.row >= 0:
+            self._answered(0, again=False)
+        else:
+            self._load.lost(self)
+
+    def _answered(self, status: int, *, again: bool) -> None:
+        row, self.row, self._left = self.row, -1, -1
+        if row >= 0:
+            self._load.answered(self, row, status, again)
 
 
 async def connect(where: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -149,7 +280,7 @@ async def connect(where: tuple[str, int]) -> tuple[asyncio.StreamReader, asyncio
     try:
         return await asyncio.open_connection(*where)
     except OSError as error:
-        raise LoadError(f"nothing answers at {where[0]}:{where[1]} ({error}); start it: tasteprint serve") from error
+        raise _nothing(where, error) from error
 
 
 async def exchange(line: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> tuple[int, bytes]:
@@ -163,6 +294,19 @@ async def exchange(line: tuple[asyncio.StreamReader, asyncio.StreamWriter], requ
     if fields.get("connection") == "close":
         raise ConnectionResetError("closed by the service")
     return status, body
+
+
+def _nothing(where: tuple[str, int], error: OSError) -> LoadError:
+    return LoadError(f"nothing answers at {where[0]}:{where[1]} ({error}); start it: tasteprint serve")
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The cheapest event loop there is: a load shares its cores with the service it measures."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
 
 
 def _report(statuses: Counter[int], took: list[float], rate: float, seconds: float) -> LoadReport:
