@@ -11,7 +11,8 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 from .store import Shown
@@ -23,6 +24,7 @@ except ImportError:  # Windows: nothing outlives its process there
 
 _LOG = logging.getLogger("tasteprint.serving")
 _SUFFIX = ".shown"
+_fields = attrgetter(*(field.name for field in fields(Shown)))  # `dataclasses.astuple` copies deeply
 
 
 class Spool:
@@ -44,7 +46,7 @@ class Spool:
         try:
             if self._file is None:
                 self._begin(self._folder)
-            os.write(self._file or 0, json.dumps(astuple(shown)).encode() + b"\n")
+            os.write(self._file or 0, json.dumps(_fields(shown)).encode() + b"\n")
         except OSError as error:
             self.remove()
             self._folder = None
