@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -154,10 +155,10 @@ class _Load:
 
     async def run(self) -> float:
         """Make every request; how many seconds it took until the last was answered."""
-        self._began = self._loop.time()
+        self._began = time.perf_counter()  # a loop's own clock may tell no more than milliseconds
         self._due()
         await self._over
-        return self._loop.time() - self._began
+        return time.perf_counter() - self._began
 
     def close(self) -> None:
         """Close every line."""
@@ -172,7 +173,7 @@ class _Load:
         self.statuses[status] += 1
         self._done += 1
         if status:
-            self.took.append(self._loop.time() - self._began - row / self._rate)
+            self.took.append(time.perf_counter() - self._began - row / self._rate)
         if again:
             self._take(line)
         elif not self._over.done():
@@ -188,7 +189,7 @@ class _Load:
 
     def _due(self) -> None:
         """Make the requests that are due, and come back for the next."""
-        now = self._loop.time() - self._began
+        now = time.perf_counter() - self._began
         while self._next < self._wanted and self._next / self._rate <= now:
             if self._free:
                 self._send(self._free.popleft(), self._next)
@@ -196,7 +197,7 @@ class _Load:
                 self._late.append(self._next)
             self._next += 1
         if self._next < self._wanted and not self._over.done():
-            self._loop.call_at(self._began + self._next / self._rate, self._due)
+            self._loop.call_later(self._next / self._rate - now, self._due)
 
     def _take(self, line: _Line) -> None:
         if self._late:
