@@ -20,7 +20,9 @@ from ..profiling.axes import distinct_rows
 from ..profiling.blocks import BLOCKS, BlockSpace
 from ..profiling.errors import ArtefactError
 from .filters import attribute_rows, in_stock_rows
-from .index import ItemIndex, build_index
+from .index import ApproximateIndex, ItemIndex, build_index
+from .index.config import ServedIndexConfig
+from .index.plan import served_kind
 from .index.store import open_index, save_index
 from .weighing import TEXT_BLOCKS, rest_rows
 
@@ -29,7 +31,7 @@ INDEX = "int8"
 
 KIND = "worked"
 _FORMAT = 1
-_MOMENTS, _PLAIN = "moments__", ("texts", "text_of", "items_of", "first_of", "rest", "in_stock")
+_MOMENTS, _PLAIN = "moments__", ("text_of", "items_of", "first_of", "rest", "in_stock")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +54,22 @@ class Worked:
     with_value: Mapping[tuple[str, str], NDArray[np.int64]]
 
 
-def work_out(space: BlockSpace, items: pd.DataFrame, *, kind: str = INDEX) -> Worked:
+def work_out(
+    space: BlockSpace, items: pd.DataFrame, *, kind: str = INDEX, config: ServedIndexConfig | None = None
+) -> Worked:
     """Work out the tables of a catalogue.
 
     Args:
         space: its block vectors
         items: the catalogue in the data contract, row for row with them
         kind: of the index
+        config: of the index; chooses its kind, by the number of distinct texts if need be
     """
     first, text_of = distinct_rows(space.items["meaning"])
     texts = np.hstack([space.items[name][first] for name in TEXT_BLOCKS])
     attributes = items["attributes"].fillna("").tolist()
+    widths = tuple(width for name in TEXT_BLOCKS if (width := space.items[name].shape[1]))
+    kind = kind if config is None else served_kind(len(texts), texts.shape[1], config)
     return Worked(
         texts=texts,
         text_of=text_of,
@@ -70,7 +77,7 @@ def work_out(space: BlockSpace, items: pd.DataFrame, *, kind: str = INDEX) -> Wo
         first_of=np.r_[0, np.cumsum(np.bincount(text_of, minlength=len(texts)))],
         rest=rest_rows(space.items),
         moments={name: covariance(space.items[name].astype(np.float64)) for name in BLOCKS},
-        index=build_index(texts, kind=kind),
+        index=build_index(texts, kind=kind, config=config, widths=widths),
         in_stock=in_stock_rows(attributes),
         with_value=attribute_rows(attributes),
     )
@@ -90,8 +97,9 @@ def save_worked(worked: Worked, folder: str | Path, *, version: str) -> None:
     folder = Path(folder)
     save_index(worked.index, folder / "index", measured={"version": version})
     rows = list(worked.with_value.values())
+    kept = () if isinstance(worked.index, ApproximateIndex) else ("texts",)  # which keeps them itself
     arrays = {
-        **{name: getattr(worked, name) for name in _PLAIN},
+        **{name: getattr(worked, name) for name in (*kept, *_PLAIN)},
         **{_MOMENTS + name: moment for name, moment in worked.moments.items()},
         "having": np.concatenate([*rows, np.zeros(0, dtype=np.int64)]),
         "having_from": np.cumsum([0, *(len(some) for some in rows)]),
@@ -101,18 +109,19 @@ def save_worked(worked: Worked, folder: str | Path, *, version: str) -> None:
     write_artefact(folder / "tables", kind=KIND, arrays=arrays, tables={"pairs": pairs}, meta=meta)
 
 
-def open_worked(folder: str | Path, *, version: str, kind: str = INDEX) -> Worked | None:
+def open_worked(folder: str | Path, *, version: str, kind: str | None = INDEX) -> Worked | None:
     """The tables that were kept for a version; None where there are none, or others, or they are damaged.
 
     Args:
         folder: where they are kept
         version: what they must have been worked out from
-        kind: what the index must be
+        kind: what the index must be; None = any
     """
     folder = Path(folder)
     try:
         held = read_artefact(folder / "tables", kind=KIND, verify=False)
-        if [held.meta.get(name) for name in ("version", "format", "index")] != [version, _FORMAT, kind]:
+        wanted = [version, _FORMAT, kind or held.meta.get("index")]
+        if [held.meta.get(name) for name in ("version", "format", "index")] != wanted:
             return None
         if read_artefact(folder / "index", kind="index", verify=False).meta["measured"] != {"version": version}:
             return None
@@ -126,6 +135,7 @@ def open_worked(folder: str | Path, *, version: str, kind: str = INDEX) -> Worke
         moments={name.removeprefix(_MOMENTS): a for name, a in arrays.items() if name.startswith(_MOMENTS)},
         index=index,
         with_value={pair: arrays["having"][start:stop] for pair, (start, stop) in zip(named, spans, strict=True)},
+        texts=index.vectors if isinstance(index, ApproximateIndex) else arrays["texts"],
         **{name: arrays[name] for name in _PLAIN},
     )
 

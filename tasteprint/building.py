@@ -18,6 +18,7 @@ import pandas as pd
 from .choosing import choose_all, unlearned
 from .config import Settings
 from .evaluation.rank_learning import with_ranker
+from .index_build import tables_to_serve
 from .item_changes import changes_digest, fold
 from .profiling.artefact import Artefact, read_artefact, write_artefact
 from .profiling.embed_fidelity import ready_encoder
@@ -28,13 +29,14 @@ from .profiling.fidelity import Fidelity
 from .profiling.intent import IntentConfig, fit_intent
 from .profiling.log import EventLog, event_log
 from .profiling.shop import Shop, read_shop
+from .retrieval.engine import make_engine
 from .retrieval.recommender import fit_recommender
 from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, recommender_state, storable
 from .trained import read_taste, taste_digest
 from .trained_choice import choice_digests, read_choice
-from .workspace import FORMAT, KIND, Say
+from .workspace import FORMAT, KIND, Say, Workspace, keep_tables
 
 _EVENT_COLUMNS = ("user_id", "kind", "at", "seq", "item_id", "text", "rating", "quantity", "price")
 
@@ -172,6 +174,24 @@ def build_workspace(
     )
     for ranker in chosen.rankers.values():
         model = with_ranker(model, everything, ranker)
+    tell("Indexing", 0, 0)
+    items = everything.items
+    tables, index = tables_to_serve(
+        lambda tables: Workspace(
+            path,
+            shop_path,
+            settings,
+            make_engine(model, items, log, users=shop.users, intent_model=intent, worked=tables),
+            intent,
+            encoder,
+            items,
+            {},
+        ),
+        model.space,
+        items,
+        settings.index,
+        seed=seed,
+    )
     about = {
         "shop": shop.name,
         "items": len(everything.items),
@@ -185,6 +205,7 @@ def build_workspace(
         "taste": None if taste is None else dict(taste.about),
         "encoder": str(ready.embeddings.stamp),
         "fidelity": None if ready.fidelity is None else ready.fidelity.to_dict(),
+        "index": index,
     }
     tell("Publishing", 0, 0)
     arrays, meta = recommender_state(model)
@@ -200,7 +221,7 @@ def build_workspace(
             | {f"log.{n}": a for n, a in log_arrays(log).items()}
         ),
         tables={
-            "items": everything.items,
+            "items": items,
             "shoppers": pd.DataFrame({"user_id": log.user_ids.astype(str)}),
             **({} if shop.users is None else {"users": shop.users}),
             **({"removed": pd.DataFrame({"item_id": ready.removed})} if ready.removed else {}),
@@ -214,6 +235,7 @@ def build_workspace(
             "intent": intent_meta,
             "about": about,
         },
+        files=lambda folder: keep_tables(tables, folder),
     )
     return Built(path, True, about)
 

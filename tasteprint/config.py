@@ -20,6 +20,7 @@ from .profiling.layers import Loaded, flatten, read_layers
 from .profiling.query_cache import QueryCacheConfig
 from .profiling.templates import TemplateConfig
 from .profiling.yardsticks import ProfileConfig
+from .retrieval.index.config import ServedIndexConfig
 from .retrieval.recommender import RecommenderConfig
 from .retrieval.taste.config import TasteConfig
 
@@ -42,6 +43,7 @@ class Settings(BaseModel):
     taste: TasteConfig = TasteConfig()
     ranking: RankLearningConfig = RankLearningConfig()
     query_cache: QueryCacheConfig = QueryCacheConfig()
+    index: ServedIndexConfig = ServedIndexConfig()
 
 
 def load_settings(

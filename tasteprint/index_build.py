@@ -1,20 +1,28 @@
-"""Building one index as planned: built, tuned on real queries, its bytes compared with the plan, published whole."""
+"""Building indexes: one as planned, tuned on real queries, its bytes compared with the plan; and a workspace's own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from .bench_memory import watch
-from .index_task import Task
+from .index_task import Task, workspace_task
+from .profiling.blocks import BlockSpace
 from .profiling.peak import Clock
-from .retrieval.index import INDEXES, IndexConfig, ItemIndex, build_index
+from .retrieval.index import INDEXES, ApproximateIndex, IndexConfig, ItemIndex, build_index
+from .retrieval.index.config import ServedIndexConfig
 from .retrieval.index.kinds import Sizes
 from .retrieval.index.store import save_index
 from .retrieval.index.tune import Tuned, tune_index
+from .retrieval.worked import Worked, work_out
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
 
 _PROBE_BYTES = 1 << 26
 
@@ -80,6 +88,36 @@ def build_tuned(task: Task, out: Path, *, config: IndexConfig, target: float, cl
     }
     save_index(built.index, out, stamp=task.stamp, measured=report)
     return report
+
+
+def tables_to_serve(
+    draft: Callable[[Worked], Workspace],
+    space: BlockSpace,
+    items: pd.DataFrame,
+    config: ServedIndexConfig,
+    *,
+    seed: int,
+) -> tuple[Worked, dict[str, Any]]:
+    """The tables that a workspace is published with, and what is to be said of their index, as JSON values.
+
+    Args:
+        draft: the workspace with such tables; an index that skips rows is tuned on its requests
+        space: block vectors of its items
+        items: the catalogue, row for row with them
+        config: chooses the index
+        seed: chooses the requests
+
+    Raises:
+        ConfigError: a kind that is not searched in this process.
+    """
+    worked = work_out(space, items, config=config)
+    said: dict[str, Any] = {"kind": worked.index.kind, "texts": len(worked.texts)}
+    if not isinstance(worked.index, ApproximateIndex):
+        return worked, said
+    task = workspace_task(draft(worked), config.queries, rng=np.random.default_rng(seed))
+    index, tuned = tune_index(worked.index, task.queries, task.vectors, target=config.recall)
+    recall = {mix: round(found, 4) for mix, found in tuned.recall.items()}
+    return replace(worked, index=index), said | {"recall": recall, "recall_met": tuned.met}
 
 
 def read_rate(clock: Clock) -> float:

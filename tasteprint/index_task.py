@@ -50,10 +50,8 @@ class Task:
 def workspace_task(opened: Workspace, n: int, *, rng: np.random.Generator) -> Task:
     """The text blocks of a workspace, and ``n`` queries of each mix: ``meaning``, ``taste``, ``mixed``.
 
-    Words are what its shoppers ask, see `bench_texts.asked_words`.
-
-    Raises:
-        ConfigError: it knows no shopper with events.
+    Words are what its shoppers ask, see `bench_texts.asked_words`. Where no shopper has
+    events, nobody's taste is asked with.
     """
     from .profiling.log import Requests
     from .retrieval.view import TEXT_BLOCKS, View
@@ -61,15 +59,13 @@ def workspace_task(opened: Workspace, n: int, *, rng: np.random.Generator) -> Ta
     engine = opened.engine
     log, dims = engine.log, engine.recommender.space.dims
     known = np.flatnonzero(np.diff(log.user_start) > 0)
-    if not len(known):
-        raise ConfigError("workspace: no shopper has events, so there is no taste to ask with; give --matrix instead")
-    users = rng.choice(known, n)
+    users = rng.choice(known, n) if len(known) else np.zeros(0, dtype=np.int64)
+    spans = np.column_stack([log.user_start[users], log.user_start[users + 1]]) if len(known) else np.zeros((n, 2), int)
     words = _words(opened, n, rng)
     vectors = opened.encoder.encode(words, kind="query")
     asked: dict[str, list[Matrix]] = {"meaning": [], "taste": [], "mixed": []}
-    for user, text, vector in zip(users.tolist(), words, vectors, strict=True):
-        start, stop = log.user_start[user : user + 2]
-        now_s = np.array([opened.last_s + 1])
+    now_s = np.array([opened.last_s + 1])
+    for start, stop, text, vector in zip(*spans.T, words, vectors, strict=True):
         silent = Requests(log, np.array([start]), np.array([stop]), now_s)
         spoken = replace(silent, texts=(text,))
         for name, requests, weights in (

@@ -20,6 +20,7 @@ from tasteprint.commands import index as index_command
 from tasteprint.index_task import Task, enlarged, matrix_task, workspace_task
 from tasteprint.profiling.errors import ArtefactError, ConfigError
 from tasteprint.retrieval.index.store import measured, open_index
+from tasteprint.retrieval.one_shopper import no_history
 from tasteprint.workspace import open_workspace
 
 
@@ -178,3 +179,12 @@ def test_a_workspace_asks_with_its_own_shoppers_and_words(tiny_workspace: Path, 
     with pytest.raises(ArtefactError, match="vectors of different encoders"):
         open_index(out, stamp=replace(opened.encoder.stamp, weights="0" * 64))
     assert "chosen" in run("index", "plan", "-w", str(tiny_workspace))
+
+
+def test_a_workspace_without_shoppers_asks_with_words_alone(tiny_workspace: Path) -> None:
+    opened = open_workspace(tiny_workspace)
+    nobody = replace(opened.engine, log=no_history(opened.engine.log))
+    task = workspace_task(replace(opened, engine=nobody), 5, rng=np.random.default_rng(0))
+    assert {mix: len(asked) for mix, asked in task.queries.items()} == {"meaning": 5, "mixed": 5}
+    taste = slice(task.widths[0], None)
+    assert not task.queries["mixed"][:, taste].any()

@@ -15,12 +15,14 @@ from tasteprint.building import build_workspace
 from tasteprint.choosing import Chosen
 from tasteprint.config import load_settings
 from tasteprint.profiling import embed_fidelity
-from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError, WorkspaceError
+from tasteprint.profiling.errors import ArtefactError, ConfigError, EncoderError, ShopError, WorkspaceError
 from tasteprint.profiling.fidelity import FidelityConfig
 from tasteprint.profiling.log import event_log
 from tasteprint.profiling.shop import Shop, read_shop, write_shop
 from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.retrieval import engine as engine_module
 from tasteprint.retrieval.engine import make_engine
+from tasteprint.retrieval.index import ApproximateIndex
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, PERSONAL_PARTS, SEARCH_PARTS
 from tasteprint.retrieval.repeats import repeat_share
 from tasteprint.workspace import open_workspace
@@ -331,3 +333,49 @@ def test_repeated_queries_are_encoded_once(tiny_workspace: Path) -> None:
     first, second = (opened.engine.search("green tea", now_s=opened.last_s + 1, k=3).to_json() for _ in range(2))
     assert first == second
     assert opened.encoder.count().hits >= 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("quick")
+def test_tables_are_published_with_a_workspace_and_mapped_on_opening(
+    tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = tiny_workspace.parent / "shop"
+    monkeypatch.setattr(building, "keep_tables", lambda *_: {})
+    older = open_workspace(build_workspace(shop, tmp_path / "older", HASH).path)  # as before tables were published
+    monkeypatch.undo()
+    monkeypatch.setattr(building, "choose_all", lambda *_, **__: Chosen())
+    path = build_workspace(shop, tmp_path / "now", HASH).path
+    monkeypatch.setattr(engine_module, "work_out", lambda *_, **__: pytest.fail("they are there"))
+    opened = open_workspace(path, worked=lambda _: pytest.fail("they are there"))
+    assert opened.about["index"] == {"kind": "int8", "texts": len(opened.engine.texts)}
+    mapped = opened.engine.texts
+    while isinstance(mapped, np.ndarray) and not isinstance(mapped, np.memmap):
+        mapped = mapped.base
+    assert isinstance(mapped, np.memmap)
+    user = str(older.engine.log.user_ids[2])
+    for ask in ({"query": "tea"}, {"user": user, "k": 20}, {"user": user, "query": "lamp"}):
+        told = [one.engine.answer(now_s=opened.last_s + 1, **ask).to_json() for one in (opened, older)]
+        assert told[0] == told[1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_workspace_may_be_served_from_an_index_that_skips_rows(tiny_workspace: Path, tmp_path: Path) -> None:
+    sets = ["encoder.name=hash:64", "index.kind=ivf-sq8", "index.lists=4", "index.recall=0.9", "index.queries=20"]
+    settings = load_settings(sets=sets, environ={}).settings
+    built = build_workspace(tiny_workspace.parent / "shop", tmp_path / "w", settings)
+    opened = open_workspace(built.path)
+    index, said = opened.engine.index, built.about["index"]
+    assert isinstance(index, ApproximateIndex)
+    assert (index.kind, index.scanner.most) == ("ivf-sq8", 4)
+    assert len(index.efforts.by_blocks) == 3  # words, taste, and both: each found by tuning
+    assert set(said["recall"]) == {"meaning", "taste", "mixed"}
+    assert said["recall_met"] == (min(said["recall"].values()) >= 0.9)
+    assert np.shares_memory(opened.engine.texts, index.vectors)
+    exact = open_workspace(tiny_workspace).engine
+    found = opened.engine.search("tea", now_s=opened.last_s + 1, k=5, weights={"meaning": 1.0})
+    want = exact.search("tea", now_s=opened.last_s + 1, k=5, weights={"meaning": 1.0})
+    assert [item.item_id for item in found.items] == [item.item_id for item in want.items]
+    other = load_settings(sets=["encoder.name=hash:64", "index.kind=milvus"], environ={}).settings
+    with pytest.raises(ConfigError, match=r"index\.kind must be auto or one of"):
+        build_workspace(tiny_workspace.parent / "shop", tmp_path / "w", other)
+    assert open_workspace(built.path).engine.index.kind == "ivf-sq8"  # what was published stays

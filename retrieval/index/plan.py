@@ -155,9 +155,15 @@ def served_kind(rows: int, dims: int, config: ServedIndexConfig) -> str:
     What a search finds is scored again, so the quickest exact kind will do. Times are those of a machine as `Wishes`
     supposes it, so that a build does the same wherever it runs.
 
+    Raises:
+        ConfigError: a kind that is not searched in this process.
+
     >>> [served_kind(rows, 576, ServedIndexConfig()) for rows in (50_000, 1_000_000)]
     ['int8', 'ivf-pq']
     """
+    mine = [name for name, kind in INDEXES.items() if kind.where == "cpu"]
+    if config.kind not in (AUTO, *mine):
+        raise ConfigError(f"index.kind must be {AUTO} or one of {', '.join(mine)}, got {config.kind!r}")
     if config.kind != AUTO:
         return config.kind
     wishes = Wishes(rows=rows, dims=dims, memory_bytes=1)  # memory is no matter here

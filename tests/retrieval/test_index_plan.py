@@ -161,6 +161,9 @@ def test_rows_are_skipped_from_where_an_exact_search_takes_too_long() -> None:
     assert served_kind(400_000, 384, ServedIndexConfig()) == LARGE
     assert served_kind(400_000, 384, ServedIndexConfig(most_ms=1e3)) == quickest
     assert served_kind(10, 384, ServedIndexConfig(kind="hnsw")) == "hnsw"
+    for kind in ("milvus", "gpu-flat", "flta"):
+        with pytest.raises(ConfigError, match=f"index.kind must be auto or one of flat,.*got '{kind}'"):
+            served_kind(10, 384, ServedIndexConfig(kind=kind))
 
 
 @pytest.mark.parametrize("kind", ["int8", "ivf-sq8"])
