@@ -217,7 +217,7 @@ def test_a_real_server_under_load_stops_gracefully(workspace: Path) -> None:
         server.send_signal(signal.SIGTERM)
         rest = server.stderr.read()
         assert server.wait(15) == 0
-    assert '"route": "/v1/recommend"' in rest
+    assert '"route":"/v1/recommend"' in rest
     assert USER not in rest
     kept = open_store(str(workspace / "store.sqlite"))
     assert kept.count().events == len(SHOP.events) + 80 + followed + 2
