@@ -25,7 +25,7 @@ from .filters import ItemFacts, item_facts, merged_values
 from .index import build_index
 from .index.live import LiveView, check_vectors, live_view
 from .recommender import Recommender
-from .weighing import TEXT_BLOCKS, rest_rows
+from .weighing import TEXT_BLOCKS, rest_range
 
 Float = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -172,7 +172,7 @@ def _with_texts(changed: Engine, before: Engine, placed: Placed) -> Engine:
         text_of=text_of,
         items_of=sold[np.argsort(text_of[sold], kind="stable")],
         first_of=np.concatenate([[0], np.cumsum(held)]).astype(np.int64),
-        rest=rest_rows(blocks),
+        rest_range=rest_range(blocks),
     )
 
 

@@ -47,7 +47,7 @@ class Engine:
         text_of: row in ``texts`` of each item, (n_items,)
         items_of: items by text: those of text ``t`` are ``items_of[first_of[t]:first_of[t + 1]]``, (n_items,)
         first_of: see ``items_of``, (n_texts + 1,)
-        rest: the other blocks, one below the other, items along the rows, (dim of the rest, n_items) float32
+        rest_range: smallest and largest number of each dimension of the other blocks, (2, dim of the rest)
         moments: covariance of each block over the catalogue, for the standard deviation of its scores, (d_b, d_b)
         facts: columns that filters read
         titles: item id -> title
@@ -66,7 +66,7 @@ class Engine:
     text_of: NDArray[np.int64]
     items_of: NDArray[np.int64]
     first_of: NDArray[np.int64]
-    rest: NDArray[np.float32]
+    rest_range: NDArray[np.float32]
     moments: Mapping[str, NDArray[np.float64]]
     facts: ItemFacts
     titles: Mapping[str, str]
@@ -309,7 +309,7 @@ def make_engine(
         text_of=worked.text_of,
         items_of=worked.items_of,
         first_of=worked.first_of,
-        rest=worked.rest,
+        rest_range=worked.rest_range,
         moments=worked.moments,
         facts=item_facts(items, in_stock=worked.in_stock, with_value=worked.with_value),
         titles=dict(zip(items["item_id"].tolist(), items["title"].tolist(), strict=True)),

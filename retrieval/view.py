@@ -27,12 +27,21 @@ from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
 from .second_stage import SecondStage
 from .understanding import PART
-from .weighing import REST_BLOCKS, TEXT_BLOCKS, block_scale, by_part, explicit_weights, fused_vector, rest_scores
+from .weighing import (
+    REST_BLOCKS,
+    TEXT_BLOCKS,
+    block_scale,
+    by_part,
+    explicit_weights,
+    fused_vector,
+    rest_most,
+    rest_scores,
+)
 
 if TYPE_CHECKING:
     from .engine import Engine
 
-_FIRST = 200  # candidates taken from either list at first, at least
+_FIRST = 256  # candidates taken from either list at first, at least
 _DEEPER = 4  # times as many as items are wanted; and again, where that proves nothing
 
 
@@ -46,7 +55,8 @@ class View:
         factor: weight times scale of each part; empty where ranks are fused
         shares: what each part adds where ranks are fused, each (n_items,); else empty
         query_vector: text blocks, weighted, side by side: what FAISS is asked, (dim,)
-        others: everything that is not in the index, weighted and added, (n_items,)
+        rest_vector: the other blocks, weighted, side by side, (dim of the rest,)
+        others: everything that is no block, weighted and added, (n_items,)
         weights: weight of each part, before its scale
         stage: orders the best of the sum anew; None = nothing does
         beside: parts without a weight that ``stage`` reads
@@ -60,6 +70,7 @@ class View:
     shares: Mapping[str, NDArray[np.float32]]
     intent: Intent | None
     query_vector: NDArray[np.float32]
+    rest_vector: NDArray[np.float32]
     others: NDArray[np.float32]
     weights: Mapping[str, float]
     stage: SecondStage | None = None
@@ -115,7 +126,7 @@ class View:
         for name, vector in vectors.items():
             factor[name] = chosen[name] * (block_scale(engine, name, vector, asked) if weights is None else 1.0)
         dims = recommender.space.dims
-        others = rest_scores(engine.rest, fused_vector(dims, vectors, factor, blocks=REST_BLOCKS))
+        others = np.zeros(engine.log.n_items, dtype=np.float32)
         weighted = np.empty_like(others)
         for name, scores in sources.items():
             scale = float(inverse_scale(name, scores[None], asked=asked)[0]) if weights is None else 1.0
@@ -124,39 +135,50 @@ class View:
         if boosts is not None:
             sources, chosen, factor = {**sources, PART: boosts}, {**chosen, PART: 1.0}, {**factor, PART: 1.0}
             others += boosts
-        fused = fused_vector(dims, vectors, factor, blocks=TEXT_BLOCKS)
+        fused, rest = (fused_vector(dims, vectors, factor, blocks=blocks) for blocks in (TEXT_BLOCKS, REST_BLOCKS))
         beside = NOTHING if stage is None else read_beside(engine, requests, sides)
-        return View(engine, requests, vectors, sources, factor, {}, intent, fused, others, chosen, stage, beside)
+        return View(engine, requests, vectors, sources, factor, {}, intent, fused, rest, others, chosen, stage, beside)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
         text, of_row = np.unique(self.engine.text_of[rows], return_inverse=True)
-        return (self.engine.texts[text] @ self.query_vector)[of_row] + self.others[rows]
+        dense = (self.engine.texts[text] @ self.query_vector)[of_row]
+        return dense + rest_scores(self.engine.recommender.space.items, self.rest_vector, rows) + self.others[rows]
 
     def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], bool]:
-        """Rows of the ``k`` best allowed items, best first, and whether that order is proven."""
-        n_items = len(self.others)
-        may = n_items if allowed is None else int(allowed.sum())
+        """Rows of the ``k`` best allowed items, best first, and whether that order is proven.
+
+        The blocks that are not in the index are scored at the candidates alone at first, and no item has more by them
+        than `rest_most`; of every item, where that proves too little.
+        """
+        may = len(self.others) if allowed is None else int(allowed.sum())
         k = min(k, may)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
-        slack = self.engine.index.slack(self.query_vector)
+        slack, most = self.engine.index.slack(self.query_vector), rest_most(self.rest_vector, self.engine.rest_range)
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
-        n = max(_FIRST, _DEEPER * k)
+        n, asked = max(_FIRST, _DEEPER * k), 0
         while n < may / 4:
-            dense, scores = self._dense(n, allowed)
+            if asked != n:
+                (dense, scores), asked = self._dense(n, allowed), n
             top = largest(others, n)
-            rows = np.union1d(dense, top)
-            fused = self.fused(rows)
-            order = np.lexsort((rows, -fused))[:k]
-            if slack is None:  # the index may have missed some: the best of what both lists gave, unproven
-                return rows[order], False
-            unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min())
-            if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
-                return rows[order], True
-            n *= _DEEPER
-        rows = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
+            spread = float(np.ptp(others[top])) + (float(np.ptp(scores)) if len(scores) else 0.0)
+            if not most or (slack is not None and most < spread):
+                rows = np.union1d(dense, top)
+                fused = self.fused(rows)
+                order = np.lexsort((rows, -fused))[:k]
+                if slack is None:  # the index may have missed some: the best of what both lists gave, unproven
+                    return rows[order], False
+                unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min()) + most
+                if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
+                    return rows[order], True
+            if most:
+                others, most = others + rest_scores(self.engine.recommender.space.items, self.rest_vector), 0.0
+            else:
+                n *= _DEEPER
+        rows = np.arange(len(self.others)) if allowed is None else np.flatnonzero(allowed)
         everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
+        everything += rest_scores(self.engine.recommender.space.items, self.rest_vector)[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
 
     def read_as(self) -> tuple[str, ...]:
@@ -290,5 +312,5 @@ def _ranked(
     others = np.zeros(engine.log.n_items, dtype=np.float32)
     for share in shares.values():
         others += share
-    nothing = np.zeros(engine.texts.shape[1], dtype=np.float32)
-    return View(engine, requests, vectors, sources, {}, shares, intent, nothing, others, weights)
+    none, no_rest = (np.zeros(width, dtype=np.float32) for width in (engine.texts.shape[1], engine.rest_range.shape[1]))
+    return View(engine, requests, vectors, sources, {}, shares, intent, none, no_rest, others, weights)

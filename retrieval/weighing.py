@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 TEXT_BLOCKS: tuple[str, ...] = ("meaning", "taste")
 """Blocks made of item text alone: searched by FAISS, once for all items of one text."""
 REST_BLOCKS: tuple[str, ...] = tuple(block for block in BLOCKS if block not in TEXT_BLOCKS)
-"""The others, of few dimensions: one product scores every item."""
+"""The others: scored item by item, most often of the candidates alone."""
+_ROUNDING = 1e-5  # of sums in float32, against the size of what is added
 
 
 def explicit_weights(weights: Mapping[str, float], sources: Mapping[str, object]) -> dict[str, float]:
@@ -66,21 +67,30 @@ def fused_vector(
     return np.concatenate(list(sides.values()))
 
 
-def rest_rows(items: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """`REST_BLOCKS` of a catalogue one below the other, (their dimensions, n_items).
-
-    Items lie along the rows, because a product with a vector then reads memory in order: half the time.
-    """
-    return np.ascontiguousarray(np.hstack([items[name] for name in REST_BLOCKS]).T, dtype=np.float32)
+def rest_range(items: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Smallest and largest number of each dimension of `REST_BLOCKS` over a catalogue, (2, their dimensions)."""
+    blocks = [items[name] for name in REST_BLOCKS]
+    return np.stack([np.concatenate([edge(rows, axis=0) for rows in blocks]) for edge in (np.min, np.max)])
 
 
-def rest_scores(rest: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Score of each item by `rest_rows`, (n_items,); rows outside the first and last number but 0 are not read."""
-    used = np.flatnonzero(vector)
-    if not len(used):
-        return np.zeros(rest.shape[1], dtype=np.float32)
-    part = slice(int(used[0]), int(used[-1]) + 1)
-    return vector[part] @ rest[part]
+def rest_most(vector: NDArray[np.float32], within: NDArray[np.float32]) -> float:
+    """What no item's score by `REST_BLOCKS` can exceed; ``within`` is their `rest_range`."""
+    most = float(np.maximum(vector * within[0], vector * within[1]).sum(dtype=np.float64))
+    return most + _ROUNDING * float(np.abs(vector) @ np.abs(within).max(axis=0))
+
+
+def rest_scores(
+    items: Mapping[str, NDArray[np.float32]], vector: NDArray[np.float32], rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Scores by `REST_BLOCKS` of the items at ``rows``, (n_rows,), of all if None; zeros of a block are not read."""
+    first, out = 0, np.zeros(len(items[REST_BLOCKS[0]]) if rows is None else len(rows), dtype=np.float32)
+    for name in REST_BLOCKS:
+        block = items[name]
+        part = vector[first : first + block.shape[1]]
+        first += block.shape[1]
+        if part.any():
+            out += (block if rows is None else block[rows]) @ part
+    return out
 
 
 def by_part(

@@ -24,14 +24,14 @@ from .index import ApproximateIndex, ItemIndex, build_index
 from .index.config import ServedIndexConfig
 from .index.plan import served_kind
 from .index.store import open_index, save_index
-from .weighing import TEXT_BLOCKS, rest_rows
+from .weighing import TEXT_BLOCKS, rest_range
 
 INDEX = "int8"
 """Kind of index that engines have where nothing else is said."""
 
 KIND = "worked"
-_FORMAT = 1
-_MOMENTS, _PLAIN = "moments__", ("text_of", "items_of", "first_of", "rest", "in_stock")
+_FORMAT = 2
+_MOMENTS, _PLAIN = "moments__", ("text_of", "items_of", "first_of", "rest_range", "in_stock")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Worked:
     """Tables of one catalogue.
 
     Attributes:
-        texts, text_of, items_of, first_of, rest, moments, index: see `engine.Engine`
+        texts, text_of, items_of, first_of, rest_range, moments, index: see `engine.Engine`
         in_stock, with_value: see `filters.ItemFacts`
     """
 
@@ -47,7 +47,7 @@ class Worked:
     text_of: NDArray[np.int64]
     items_of: NDArray[np.int64]
     first_of: NDArray[np.int64]
-    rest: NDArray[np.float32]
+    rest_range: NDArray[np.float32]
     moments: Mapping[str, NDArray[np.float64]]
     index: ItemIndex
     in_stock: NDArray[np.bool_]
@@ -75,7 +75,7 @@ def work_out(
         text_of=text_of,
         items_of=np.argsort(text_of, kind="stable"),
         first_of=np.r_[0, np.cumsum(np.bincount(text_of, minlength=len(texts)))],
-        rest=rest_rows(space.items),
+        rest_range=rest_range(space.items),
         moments={name: covariance(space.items[name].astype(np.float64)) for name in BLOCKS},
         index=build_index(texts, kind=kind, config=config, widths=widths),
         in_stock=in_stock_rows(attributes),

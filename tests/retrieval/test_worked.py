@@ -25,7 +25,7 @@ def test_what_is_kept_is_what_was_worked_out(opened: Workspace, tmp_path: Path, 
     save_worked(made, tmp_path / "kept", version="v1")
     kept = open_worked(tmp_path / "kept", version="v1", kind=kind)
     assert kept is not None
-    for name in ("texts", "text_of", "items_of", "first_of", "rest", "in_stock"):
+    for name in ("texts", "text_of", "items_of", "first_of", "rest_range", "in_stock"):
         np.testing.assert_array_equal(getattr(kept, name), getattr(made, name))
     assert list(kept.with_value) == list(made.with_value)
     for pair, rows in made.with_value.items():
