@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..profiling.align import with_said
 from ..profiling.attributes import attributes_of
 from ..profiling.errors import ConfigError, ShopError
 from ..profiling.log import KINDS, EventLog, Requests, event_log
@@ -213,6 +214,7 @@ def timed_log(shop: Shop, options: Mapping[str, Any]) -> tuple[EventLog, NDArray
     if unknown:
         raise ShopError(f"shop.json: protocols name the kinds {unknown}; allowed are timed kinds: {', '.join(timed)}")
     log = event_log(events, items["item_id"].tolist(), kinds=kinds, rating_scale=shop.meta.get("rating_scale"))
+    log = with_said(log, shop.said, events, kinds=kinds)
     target = np.isin(log.kind, [KINDS.index(k) for k in wanted]) & ~(log.quantity < 0)
     if not target.any():
         raise ShopError(f"shop {shop.name!r} has no timed events of the kinds {', '.join(wanted)}")

@@ -169,7 +169,8 @@ def training_digest(train: TrainingSet, config: TasteConfig, seed: int) -> str:
     """Digest of everything a training depends on, 16 hex digits; names its checkpoints."""
     digest = hashlib.blake2b(f"{config.model_dump_json()} {seed} {SAMPLE}".encode(), digest_size=8)
     log = train.log
-    for column in (log.user_start, log.item, log.at_s, log.kind, log.weight, train.vectors):
+    said = (log.said.row, log.said.vectors) if config.said else ()
+    for column in (log.user_start, log.item, log.at_s, log.kind, log.weight, train.vectors, *said):
         if column is not None:
             digest.update(np.ascontiguousarray(column).data)
     for name in ("title", "brand", "category", "attributes"):

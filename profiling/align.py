@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from .log import EventLog
+from .said import Said
 
 
 def log_order(events: pd.DataFrame, *, kinds: Sequence[str] | None = None) -> NDArray[np.int64]:
@@ -25,6 +29,13 @@ def log_order(events: pd.DataFrame, *, kinds: Sequence[str] | None = None) -> ND
     user, _ = pd.factorize(table["user_id"].to_numpy(object), sort=True)
     at = table["at"].to_numpy("datetime64[us]").astype(np.int64)
     return rows[np.lexsort((table["seq"].to_numpy(np.int64), at, user))]
+
+
+def with_said(
+    log: EventLog, said: Said | None, events: pd.DataFrame, *, kinds: Sequence[str] | None = None
+) -> EventLog:
+    """The log of ``events`` with what ``said`` tells of the table's rows; as it is for None."""
+    return log if said is None else replace(log, said=said.take(log_order(events, kinds=kinds)))
 
 
 def log_column(events: pd.DataFrame, column: str, *, kinds: Sequence[str] | None = None) -> NDArray[np.object_]:

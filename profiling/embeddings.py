@@ -20,6 +20,7 @@ from .embed_plan import EmbedConfig
 from .embed_rows import write_ids
 from .embed_shards import EmbeddingShards, open_embeddings, publish_shards
 from .encoder import Encoder
+from .said import Said
 from .stamp import EncoderStamp
 from .templates import TemplateConfig, item_texts
 from .texts import TextKind, clean_texts
@@ -29,6 +30,7 @@ __all__ = [
     "Embeddings",
     "Progress",
     "embed_items",
+    "embed_said",
     "embed_texts",
     "load_embeddings",
     "open_embeddings",
@@ -79,6 +81,19 @@ def embed_items(
     template = TemplateConfig() if template is None else template
     vectors = embed_texts(item_texts(items, template), encoder, cache_dir, kind="item", progress=progress)
     return Embeddings(items["item_id"].to_numpy(object), vectors, encoder.stamp.with_template(template.text))
+
+
+def embed_said(
+    events: pd.DataFrame, encoder: Encoder, cache_dir: str | Path | None = None, *, progress: Progress | None = None
+) -> Said:
+    """Vectors of the words in the ``text`` column of an events table, aligned with its rows.
+
+    Raises:
+        EncoderError: as in `embed_texts`.
+    """
+    code, distinct = pd.factorize(events["text"].to_numpy(object))
+    vectors = embed_texts(distinct.tolist(), encoder, cache_dir, kind="query", progress=progress)
+    return Said(code.astype(np.int32), vectors)
 
 
 def embed_texts(

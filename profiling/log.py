@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .context import Contexts, contexts
 from .errors import ShopError
+from .said import Said
 
 KIND_WEIGHTS: Mapping[str, float] = {
     "impression": 0.0,
@@ -46,6 +47,7 @@ class EventLog:
         quantity: units, NaN where unknown, (n_events,) float32
         price: paid for the line, NaN where unknown, (n_events,) float32
         where: scene, device and place of each event, as far as the shop tells
+        said: vectors of what was said in events, where somebody reads it
     """
 
     user_ids: NDArray[np.object_]
@@ -58,6 +60,7 @@ class EventLog:
     quantity: NDArray[np.float32]
     price: NDArray[np.float32]
     where: Contexts = field(default_factory=Contexts)
+    said: Said = field(default_factory=Said)
 
     @property
     def n_users(self) -> int:
@@ -90,6 +93,7 @@ class EventLog:
             quantity=self.quantity[keep],
             price=self.price[keep],
             where=self.where.take(keep),
+            said=self.said.take(keep),
         )
 
 

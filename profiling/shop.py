@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .errors import ShopError
+from .said import Said
 from .schema import ARROW_TYPES, TABLES, Column, columns_of, conform
 
 ROW_GROUP = 1 << 17
@@ -35,6 +36,7 @@ class Shop:
         name: the shop's name, as in ``meta``
         items, events, users, judgements, labels: tables, see `schema.TABLES`; times are UTC without a zone
         meta: contents of ``shop.json``
+        said: vectors of what was said in the rows of ``events``, where somebody has made them
     """
 
     name: str
@@ -44,6 +46,7 @@ class Shop:
     judgements: pd.DataFrame | None = None
     labels: pd.DataFrame | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    said: Said | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -104,7 +107,8 @@ def read_shop(path: str | Path, *, tables: Sequence[str] | None = None) -> Shop:
     wanted = tuple(TABLES) if tables is None else tuple(tables)
     for table in wanted:
         columns_of(table)
-    found = {t: _read_table(folder / f"{t}.parquet", t) for t in wanted if (folder / f"{t}.parquet").is_file()}
+    there = [t for t in wanted if (folder / f"{t}.parquet").is_file()]
+    found: dict[str, Any] = {t: _read_table(folder / f"{t}.parquet", t) for t in there}
     return Shop(name=str(meta.get("name") or folder.resolve().name), meta=meta, **found)
 
 

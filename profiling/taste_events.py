@@ -31,6 +31,8 @@ class Events:
         asked_s: time at which the event after it happened, or the request came: when its step is looked back from
         step: place in the order; events of one step have none among them
         valid: where there is an event
+        said: row in ``texts`` of what was said in it, -1 where nothing was
+        texts: vectors of what was said, (n_texts, d)
     """
 
     item: NDArray[np.int32]
@@ -39,6 +41,12 @@ class Events:
     asked_s: NDArray[np.float64]
     step: NDArray[np.int64]
     valid: NDArray[np.bool_]
+    said: NDArray[np.int32]
+    texts: NDArray[np.float32]
+
+    def spoken(self) -> NDArray[np.bool_]:
+        """Where something was said, (n_rows, longest)."""
+        return self.valid & (self.said >= 0)
 
     def allowed(self) -> NDArray[np.bool_]:
         """Whether an event (axis 1) sees an event (axis 2), (n_rows, longest, longest): of its own or earlier steps.
@@ -111,6 +119,8 @@ def padded_events(
         asked_s=spread(asked_s, np.float64),
         step=spread(step, np.int64),
         valid=valid,
+        said=spread(log.said.of(event), np.int32),
+        texts=log.said.vectors,
     )
 
 

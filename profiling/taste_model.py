@@ -10,7 +10,7 @@ words", ICML 2024 (section 3.1), and items that are text, words and an id togeth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,7 @@ class TasteModel:
         last: newest events that are read
         together: whether events at one time are one step without order
         epochs: passes over the training events that made it
+        said: maps the vector of what was said in an event to what is added to it, (d_text, d), or (0, d)
     """
 
     items: Float
@@ -109,6 +110,7 @@ class TasteModel:
     last: int
     together: bool
     epochs: int
+    said: Float = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
     def scores(self, requests: Requests) -> Float:
         """Inner products with every item, (n_requests, n_items); zeros without history."""
@@ -145,6 +147,8 @@ class TasteModel:
             x = x + self.gap[events.gap()]
         if len(self.place):
             x = x + self.place[: x.shape[1]]
+        if len(self.said) and (spoken := events.spoken()).any():
+            x[spoken] += events.texts[events.said[spoken]] @ self.said
         allowed, distance, age = events.allowed(), events.distance(self.last), events.age()
         for layer in self.layers:
             x = layer(x, allowed, distance, age)
@@ -200,6 +204,7 @@ def softmax(x: Float) -> Float:
 def taste_state(model: TasteModel) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """A model as arrays by name and JSON values."""
     arrays = {name: getattr(model, name) for name in _ARRAYS}
+    arrays |= {"said": model.said} if len(model.said) else {}
     for number, layer in enumerate(model.layers):
         arrays |= {f"layers.{number}.{field.name}": getattr(layer, field.name) for field in fields(layer)}
     said = {name: getattr(model, name) for name in _VALUES}
@@ -222,6 +227,7 @@ def taste_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
             for number in range(meta["layers"])
         )
         plain: dict[str, Any] = {name: np.asarray(arrays[name]) for name in _ARRAYS}
+        plain |= {"said": np.asarray(arrays["said"])} if "said" in arrays else {}
         said: dict[str, Any] = {name: meta[name] for name in _VALUES}
         return TasteModel(layers=layers, **plain, **said)
     except KeyError as error:

@@ -23,7 +23,7 @@ from .evaluation.rank_learning import LearnedRanker, learn_from_impressions
 from .evaluation.taste_learning import train_taste
 from .impressions import read_impressions
 from .profiling.attributes import attributes_of
-from .profiling.errors import ShopError
+from .profiling.errors import ConfigError, ShopError
 from .serving.histories import Catalogue
 from .serving.store import open_store
 from .trained import read_taste, save_taste
@@ -53,12 +53,18 @@ def train_workspace_taste(
         say: told what is going on
 
     Raises:
+        ConfigError: the model is to read the words of events, which live histories do not hold.
         ShopError: the shop cannot be read, or nobody in it has a history before its validation requests.
         ArtefactError: a checkpoint is damaged, or the workspace cannot be written.
     """
     settings = settings or Settings()
     tell = say or (lambda *_: None)
     shop_path, path = Path(shop_path).resolve(), Path(path)
+    if settings.taste.said:
+        raise ConfigError(
+            "taste.said must be false for a workspace, got true: the histories of live shoppers hold no words; measure "
+            "it with tasteprint evaluate --set taste.said=true"
+        )
     ready = prepare(shop_path, path, settings, tell)
     config = TasteprintConfig(recommender=settings.recommender, taste=settings.taste, minutes=minutes)
     for protocol, before, split in validation_splits(ready.shop, ready.everything):

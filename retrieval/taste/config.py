@@ -30,6 +30,7 @@ class TasteConfig(BaseModel):
     cosine: bool = Field(True, description="whether learned vectors are compared by their angle alone")
     kinds: bool = Field(True, description="whether kinds of events and their sign are told apart")
     gaps: bool = Field(True, description="whether the time between events, and until now, is read")
+    said: bool = Field(False, description="whether the words of an event, such as a review's, are read")
     positions: Positions = Field("relative", description="how the order is told: by place or by distance")
     ties: Ties | Literal["auto"] = Field(
         "auto",

@@ -81,12 +81,13 @@ class TasteNetwork(nn.Module):
         config: its options
         features: what the catalogue says of each item
         seen: items that may have a vector of their own, (n_items,)
+        d_said: length of the vectors of what is said in events; 0 = there are none
     """
 
     features: Tensor
     seen: Tensor
 
-    def __init__(self, config: TasteConfig, features: Features, *, seen: NDArray[np.bool_]) -> None:
+    def __init__(self, config: TasteConfig, features: Features, *, seen: NDArray[np.bool_], d_said: int = 0) -> None:
         super().__init__()
         d, (n_items, n_features) = config.width, features.rows.shape
         self.config, self.dropout, self._n_text, self._bag = (
@@ -103,6 +104,7 @@ class TasteNetwork(nn.Module):
         self.kind = nn.Parameter(torch.zeros(N_KINDS if config.kinds else 0, d))
         self.gap = nn.Parameter(torch.zeros(N_AGES if config.gaps else 0, d))
         self.place = nn.Parameter(torch.randn(config.last if config.positions == "absolute" else 0, d) * _START)
+        self.said = nn.Parameter(torch.zeros(d_said if config.said else 0, d))
         self.blocks = nn.ModuleList(TasteBlock(config, self.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(d)
         self.scale = nn.Parameter(torch.tensor(math.log(_FIRST_SCALE)), requires_grad=config.cosine)
@@ -144,6 +146,9 @@ class TasteNetwork(nn.Module):
             x = x + self.gap[torch.from_numpy(events.gap())]
         if len(self.place):
             x = x + self.place[: x.shape[1]]
+        if len(self.said) and (spoken := events.spoken()).any():
+            told = torch.from_numpy(events.texts[events.said[spoken]]) @ self.said
+            x = x.index_put((torch.from_numpy(spoken),), told, accumulate=True)
         x = self.dropout(x)
         allowed = torch.from_numpy(events.allowed())
         distance = torch.from_numpy(events.distance(self.config.last))
@@ -199,6 +204,7 @@ def exported(network: TasteNetwork, *, epochs: int) -> TasteModel:
         last=config.last,
         together=config.ties == "together",
         epochs=epochs,
+        said=_array(network.said),
     )
 
 

@@ -163,13 +163,14 @@ def new_network(log: EventLog, config: TasteConfig, features: Features, *, seed:
     seen = np.bincount(log.item[log.weight > 0], minlength=log.n_items) > 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TasteNetwork(config, features, seen=seen)
+        return TasteNetwork(config, features, seen=seen, d_said=log.said.vectors.shape[1])
 
 
 def run_digest(log: EventLog, config: TasteConfig, features: Features, *, seed: int) -> str:
     """Names a run: its options but its patience, its events, its items and its seed; 64 hex digits."""
     said = hashlib.sha256(f"{seed} {config.model_dump_json(exclude={'patience'})}".encode())
     arrays: tuple[NDArray, ...] = (log.user_start, log.item, log.at_s, log.kind, log.weight)
+    arrays = (*arrays, *((log.said.row, log.said.vectors) if config.said else ()))
     arrays = (*arrays, features.rows, features.bag.indices, features.bag.indptr, features.bag.data)
     for array in arrays:
         said.update(np.ascontiguousarray(array).tobytes())

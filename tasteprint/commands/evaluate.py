@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -212,6 +213,11 @@ def _ranking(
     trained = {
         n: read_layers(kind, sets=sets).settings for n, kind in kinds.items() if issubclass(kind, TasteprintConfig)
     }
+    if opened is not None and any(config.taste.said for config in trained.values()):
+        from ..profiling.embeddings import embed_said
+
+        told = embed_said(shop.table("events"), opened, cache, progress=lambda n, m: tell("embedding words", n, m))
+        shop = replace(shop, said=told)
     return measure(
         shop,
         protocol,
