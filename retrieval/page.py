@@ -26,7 +26,7 @@ class Page:
         view: the request
         rows: item rows, best first, (n,)
         anew: the second stage's order, where there is one
-        exact: whether the order before diversity and rules is proven
+        exact: whether what the first stage finds, before ranker, diversity and rules, is proven
         moved: item row -> what rules did to it
         said: what the rules did as a whole
     """
@@ -69,7 +69,7 @@ def make_page(
     pins = pins if allowed is None else pins[allowed[pins]]
     width = max(k, POOL) if diversity or held else k
     anew = view.reordered(width, allowed, also=pins)
-    rows, exact = view.best(width, allowed) if anew is None else (anew.rows[:width], True)
+    rows, exact = view.best(width, allowed) if anew is None else (anew.rows[:width], anew.proven)
     meaning = view.engine.recommender.space.items["meaning"]
     if diversity:
         scores = view.fused(rows) if anew is None else anew.scores[: len(rows)]

@@ -32,6 +32,7 @@ class Reordered:
         features: what the ranker read of them, row by row
         spread: what its score is multiplied by
         personal: what each personal part adds beside it, each (n,)
+        proven: whether the candidates are the best of the whole catalogue by the first stage
     """
 
     stage: SecondStage
@@ -40,6 +41,7 @@ class Reordered:
     features: Features
     spread: float
     personal: Mapping[str, Double]
+    proven: bool = True
 
     def take(self, order: NDArray[np.int64]) -> Reordered:
         """The candidates at these positions, in this order."""

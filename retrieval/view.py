@@ -8,7 +8,7 @@ best of both lists is proven to be the best of the whole catalogue. Who asks and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -199,7 +199,7 @@ class View:
         """
         if self.stage is None:
             return None
-        rows, _ = self.best(max(k, self.stage.depth), allowed)
+        rows, proven = self.best(max(k, self.stage.depth), allowed)
         rows = rows if also is None else np.concatenate([rows, np.setdiff1d(also, rows)])
         scaled = {name: self._scaled(name, rows) for name in PARTS if name in self.vectors or name in self.sources}
         asked = bool(self.requests.texts)
@@ -211,9 +211,10 @@ class View:
         if PART in self.sources:
             personal[PART] = self.sources[PART][rows].astype(np.float64)
         vectors = self.engine.recommender.text_rows
-        return reorder(
+        anew = reorder(
             self.stage, self.requests, rows, parts=parts, fused=self.fused(rows), personal=personal, vectors=vectors
         )
+        return replace(anew, proven=proven)
 
     def _scaled(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """A part's scores of these items before its weight, as the second stage learned them, (n_rows,)."""

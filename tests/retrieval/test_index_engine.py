@@ -12,6 +12,7 @@ from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.index import ApproximateIndex, build_index
 from tasteprint.retrieval.recommender import fit_recommender
+from tests.retrieval.test_second_stage import with_stage
 
 ENCODER = open_encoder(EncoderConfig(name="hash:24"))
 WEIGHTS = {"meaning": 1.0, "taste_long": 0.5, "popular": 0.1}
@@ -48,3 +49,15 @@ def test_its_answers_are_nearly_those_of_the_exact_engine(kind: str, exact: Engi
                     assert item.score == pytest.approx(scores[item.item_id], abs=1e-5)
             alike.append(len({item.item_id for item in got.items} & scores.keys()) / 10)
     assert np.mean(alike) >= 0.9
+
+
+@pytest.mark.parametrize(("kind", "proven"), [("int8", True), ("ivf-sq8", False)])
+def test_what_a_ranker_orders_is_proven_only_where_its_candidates_are(random_shop, kind: str, proven: bool) -> None:
+    train = random_shop(4000, 10, 400)
+    train = replace(train, vectors=ENCODER.encode(train.items["title"].tolist(), "item"))
+    engine = make_engine(with_stage(train), train.items, train.log, kind=kind)
+    user, now_s = str(train.log.user_ids[0]), float(train.log.at_s.max()) + 1
+    for ask in ({"query": "word1 word2"}, {"query": "word3", "user": user}):
+        answer = engine.answer(now_s=now_s, **ask)
+        assert len(answer.items) == 10
+        assert answer.exact == proven
