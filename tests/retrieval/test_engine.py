@@ -20,6 +20,7 @@ from tasteprint.retrieval.index import EXACT
 from tasteprint.retrieval.popularity import PopularModel
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, SOURCES, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.weighing import rest_range
 from tests.taste_stand_in import random_taste
 
 ENCODER = HashEncoder(dim=24, seed=0)
@@ -202,6 +203,32 @@ def test_an_item_that_is_second_best_in_both_lists_is_found(kind, random_shop, m
     answer = engine.search("anything", now_s=now(engine), k=1, weights={"meaning": 1.0, "popular": 1.0})
     assert answer.items[0].item_id == "i00150"
     assert answer.items[0].score == pytest.approx(1.8, abs=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.1, 0.5, 2.0, -0.3])
+@pytest.mark.parametrize("where", ["everywhere", "allowed"])
+def test_blocks_that_are_scored_at_candidates_alone_miss_nothing(
+    weight: float, where: str, random_shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the engine when it scores every item: what a bound leaves out could not have come in."""
+    train = random_shop(3000, 12, 40)
+    engine = build(train, weights={"meaning": 1.0, "behaviour": 1.0, "context": 1.0, "popular": 1.0})
+    sure = engine.recommender.space.items["behaviour"].copy()
+    sure[1234] *= 3.0  # stands out by nothing that is looked through
+    space = replace(engine.recommender.space, items={**engine.recommender.space.items, "behaviour": sure})
+    engine = replace(engine, recommender=replace(engine.recommender, space=space), rest_range=rest_range(space.items))
+    weights = {"meaning": 1.0, "behaviour": weight, "context": 0.1, "popular": 0.02}
+    filters = Filters(price_max=30.0) if where == "allowed" else None
+    said = []
+    for first in (20, 10**9):
+        monkeypatch.setattr(view_module, "_FIRST", first)
+        answers = [
+            engine.answer(user=str(u), query="word2", now_s=now(engine), weights=weights, k=5, filters=filters)
+            for u in engine.log.user_ids
+        ]
+        assert all(answer.exact for answer in answers)
+        said.append([[item.item_id for item in answer.items] for answer in answers])
+    assert said[0] == said[1]
 
 
 def test_equal_scores_come_in_the_order_of_the_catalogue(random_shop) -> None:
