@@ -22,7 +22,7 @@ from .catalogue_facts import extended_rank_facts
 from .catalogue_parts import Placed, extended_moments, extended_source, extended_space
 from .engine import Engine
 from .filters import ItemFacts, item_facts, merged_values
-from .index import build_index
+from .index.kinds import built_again
 from .index.live import LiveView, check_vectors, live_view
 from .recommender import Recommender
 from .weighing import TEXT_BLOCKS, rest_range
@@ -163,8 +163,8 @@ def _with_texts(changed: Engine, before: Engine, placed: Placed) -> Engine:
     held = np.bincount(text_of[sold], minlength=len(texts))
     view = view.changed(vectors=new.rows)
     view = view.changed(gone=np.flatnonzero(view.alive & (held == 0)))
-    if len(view.added) > _MOST_ADDED:
-        view = live_view(build_index(texts, kind=view.kind)).changed(gone=np.flatnonzero(held == 0))
+    if view.base is not None and len(view.added) > _MOST_ADDED:
+        view = live_view(built_again(view.base, texts)).changed(gone=np.flatnonzero(held == 0))
     return replace(
         changed,
         index=view,

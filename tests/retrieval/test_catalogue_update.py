@@ -17,6 +17,7 @@ from tasteprint.retrieval.catalogue_update import apply_items
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
+from tasteprint.retrieval.index import ApproximateIndex, build_index
 from tasteprint.retrieval.index.live import LiveView
 from tasteprint.retrieval.rank_facts import Pairs
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, fit_recommender
@@ -199,6 +200,24 @@ def test_many_added_texts_are_indexed_anew(engine: Engine, monkeypatch: pytest.M
     np.testing.assert_allclose([item.score for item in answer.items], np.sort(oracle)[::-1][:10], atol=5e-4)
 
 
+def test_an_index_that_skips_rows_keeps_its_tuning_when_it_is_made_anew(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasteprint.retrieval.catalogue_update._MOST_ADDED", 1)
+    dims = engine.recommender.space.dims
+    index = build_index(engine.texts, kind="ivf-sq8", widths=(dims["meaning"], dims["taste"]))
+    assert isinstance(index, ApproximateIndex)
+    tuned = index.tuned(efforts=replace(index.efforts, by_blocks={1: 2, 3: 3}), refine=7)
+    made = apply_items(replace(engine, index=tuned), CHANGES, vectors_of(CHANGES), removed=GONE)
+    assert isinstance(made.index, LiveView)
+    assert isinstance(made.index.base, ApproximateIndex)
+    assert made.index.base.n_items > index.n_items
+    assert (made.index.base.efforts, made.index.base.refine) == (tuned.efforts, 7)
+    assert {"i00000", "i00011"}.isdisjoint(
+        item.item_id for item in made.search("word1", now_s=now(made), k=N, weights={"meaning": 1.0}).items
+    )
+
+
 def test_a_second_stage_orders_new_items_too(train) -> None:
     model = with_stage(train)
     before = make_engine(model, train.items, train.log, kind="flat")
@@ -277,7 +296,8 @@ def test_a_catalogue_of_an_earlier_version_says_so(engine: Engine) -> None:
 def test_every_field_of_an_engine_was_thought_of() -> None:
     """Whoever adds a field to the engine: does it have a row an item? Then `apply_items` must make room in it."""
     sized = {
-        "recommender", "index", "texts", "text_of", "items_of", "first_of", "rest_range", "moments", "facts", "titles", "log"
+        "recommender", "index", "texts", "text_of", "items_of", "first_of", "rest_range", "moments", "facts", "titles",
+        "log",
     }  # fmt: skip
     unsized = {"attributes", "user_row", "blas", "intent_model", "rules"}
     assert {field.name for field in fields(Engine)} <= sized | unsized
