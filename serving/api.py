@@ -163,7 +163,7 @@ def _profiles(desk: Desk, direct: DirectRoutes) -> APIRouter:
     )
     async def export(user: User) -> Response:
         """Attributes, events, and what was shown."""
-        return await desk.run(service.export, user)
+        return await desk.errand(service.export, user)
 
     @router.get(
         "/profiles/{user}",
@@ -173,7 +173,7 @@ def _profiles(desk: Desk, direct: DirectRoutes) -> APIRouter:
     )
     async def profile(user: User) -> Response:
         """The profile in words and numbers, and what it is made of."""
-        return await desk.run(service.profile, user)
+        return await desk.errand(service.profile, user)
 
     @router.delete(
         "/profiles/{user}",
@@ -183,7 +183,7 @@ def _profiles(desk: Desk, direct: DirectRoutes) -> APIRouter:
     )
     async def forget(user: User) -> Response:
         """Remove events, caches and what was shown; the receipt says which models saw this shopper."""
-        return await desk.run(service.forget, user)
+        return await desk.errand(service.forget, user)
 
     return router
 
@@ -206,7 +206,7 @@ def _operating(desk: Desk) -> APIRouter:
     )
     async def readyz() -> Response:
         """Ready for requests."""
-        return await desk.run(desk.service.ready)
+        return await desk.errand(desk.service.ready)
 
     @router.get(
         "/metrics",

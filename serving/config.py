@@ -16,9 +16,10 @@ class ServeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     workers: int = Field(default=1, ge=1, le=64, description="processes that answer under the one port")
-    threads: int = Field(default=4, ge=1, le=64, description="questions worked on at the same time, by each worker")
+    threads: int = Field(default=1, ge=1, le=64, description="questions worked on at the same time, by each worker")
+    errands: int = Field(default=4, ge=1, le=64, description="profiles, exports and console pages made, the same")
     writers: int = Field(default=8, ge=1, le=64, description="requests with events written at the same time, the same")
-    waiting: int = Field(default=64, ge=0, le=10_000, description="requests that may wait for either; more get 503")
+    waiting: int = Field(default=64, ge=0, le=10_000, description="requests that may wait for each; more get 503")
     timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request may take, waiting included")
     head_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's head may take to arrive")
     body_timeout_s: float = Field(default=5.0, gt=0, le=600, description="seconds a request's body may take to arrive")

@@ -48,6 +48,7 @@ class Desk:
         self.metrics = Metrics()
         self._rates = OwnRates(config.rate, config.burst, clock=time.monotonic) if rates is None else rates
         self._answering = Threads(config.threads, config.waiting, "answer")
+        self._errands = Threads(config.errands, config.waiting, "errand")
         self._writing = Threads(config.writers, config.waiting, "write")
 
     def caller(self, secret: str | None) -> ApiKey | None:
@@ -71,8 +72,12 @@ class Desk:
             )
 
     async def run(self, work: Work, *given: Any) -> Response:
-        """Do work on a thread, within the deadline, and answer with what it returns."""
+        """Answer a question on a thread, within the deadline."""
         return await self._on(self._answering, work, *given)
+
+    async def errand(self, work: Work, *given: Any) -> Response:
+        """The same on threads for what may take long, so that no question waits behind it."""
+        return await self._on(self._errands, work, *given)
 
     async def write(self, work: Work, *given: Any) -> Response:
         """The same on threads for what waits for the disk, so that no question waits behind it."""
@@ -121,6 +126,7 @@ class Desk:
     def close(self) -> None:
         """Let threads finish, write what waits."""
         self._answering.shutdown()
+        self._errands.shutdown()
         self._writing.shutdown()
         self.service.close()
 

@@ -34,17 +34,17 @@ def _questions(desk: Desk) -> APIRouter:
     @router.get("/start")
     async def begin() -> Response:
         """What the page needs to begin."""
-        return await desk.run(start, service)
+        return await desk.errand(start, service)
 
     @router.get("/shoppers")
     async def some(beginning: Annotated[str, Query(max_length=200)] = "") -> Response:
         """Shoppers to look at."""
-        return await desk.run(lambda: {"shoppers": shoppers(service, beginning)})
+        return await desk.errand(lambda: {"shoppers": shoppers(service, beginning)})
 
     @router.get("/health")
     async def state() -> Response:
         """What is served, and how the store does."""
-        return await desk.run(health, service, kept)
+        return await desk.errand(health, service, kept)
 
     @router.post("/compare")
     async def both(body: shapes.CompareRequest) -> Response:
@@ -53,17 +53,17 @@ def _questions(desk: Desk) -> APIRouter:
             raise Problem(422, f"body.query: at most {desk.config.max_query} characters, got {len(body.query)}")
         query = body.query.strip() if body.query else None
         asked = Comparing(**{**dict(body), "query": query or None})
-        return await desk.run(_patient, compare, service, kept, asked)
+        return await desk.errand(_patient, compare, service, kept, asked)
 
     @router.post("/portrait")
     async def who(body: shapes.PortraitRequest) -> Response:
         """Who a shopper is, over time."""
-        return await desk.run(_patient, portrait, service, kept, body.user, body.mute)
+        return await desk.errand(_patient, portrait, service, kept, body.user, body.mute)
 
     @router.post("/remove", dependencies=[needs(desk, "admin")])
     async def remove(body: shapes.RemoveRequest) -> Response:
         """Take an interest out of a shopper's history."""
-        return await desk.run(_patient, remove_interest, service, kept, body.user, body.interest)
+        return await desk.errand(_patient, remove_interest, service, kept, body.user, body.interest)
 
     return router
 

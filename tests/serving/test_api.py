@@ -388,7 +388,7 @@ def test_a_new_version_is_served_without_a_failed_answer(
 def test_slow_work_and_full_threads_are_told_to_come_back(
     tiny_workspace: Path, store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = CONFIG.model_copy(update={"timeout_s": 0.1, "threads": 1, "waiting": 1})
+    config = CONFIG.model_copy(update={"timeout_s": 0.1, "errands": 1, "waiting": 1})
     with client_over(tiny_workspace, store_path, config) as client:
         service = client.app.state.desk.service  # type: ignore[attr-defined]
         gate = threading.Event()
@@ -477,6 +477,32 @@ def test_the_shops_rules_hold_for_every_page_and_say_so(tiny_workspace: Path, st
     rules.write_text("[[rules]]\nrule = 'praise'\n")
     with pytest.raises(ConfigError, match="rule"):
         serving_setup.served_from(tiny_workspace, CONFIG.model_copy(update={"rules": rules}))
+
+
+def test_no_question_waits_behind_an_errand(
+    client: TestClient, tiny_workspace: Path, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, begun = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> dict[str, Any]:
+        begun.set()
+        over.wait(30)
+        return {"version": "", "user_id": USER, "at": None, "summary": [], "tags": []}
+
+    assert CONFIG.threads == 1
+    monkeypatch.setattr(client.app.state.desk.service, "profile", slow)  # type: ignore[attr-defined]
+    found: list[int] = []
+    asking = threading.Thread(target=lambda: found.append(client.get(f"/v1/profiles/{USER}").status_code))
+    asking.start()
+    assert begun.wait(20)
+    try:
+        assert post(client, "/v1/search", {"query": "tea", "k": 1})["items"]
+        assert client.get("/readyz").status_code == 200
+        assert not found
+    finally:
+        over.set()
+        asking.join()
+    assert found == [200]
 
 
 def test_new_keys_are_taken_without_a_restart_and_a_broken_file_changes_nothing(
