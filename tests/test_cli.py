@@ -235,7 +235,7 @@ def test_who_and_where_somebody_is_reaches_the_answer(tiny_workspace: Path) -> N
 
     opened = open_workspace(tiny_workspace)
     user, place = str(opened.engine.log.user_ids[0]), opened.engine.recommender.space.context.places[0]
-    here = items(user, "--place", place, "--device", "phone", "--scene", "home", "--weight", "context=1")
+    here = items(user, "--place", place, "--weight", "context=1")
     nowhere = items(user, "--weight", "context=1")
     assert [item["item_id"] for item in here] != [item["item_id"] for item in nowhere]
     age = sorted({a["age_band"] for a in opened.engine.attributes.values() if "age_band" in a})[0]

@@ -11,7 +11,7 @@ import pytest
 
 from tasteprint.building import Built, build_workspace
 from tasteprint.config import load_settings
-from tasteprint.item_changes import CatalogueJournal, changes_after, changes_folder, reset
+from tasteprint.item_changes import CatalogueJournal, changes_after, changes_digest, changes_folder, reset
 from tasteprint.profiling.errors import UnknownIdError
 from tasteprint.profiling.schema import conform
 from tasteprint.profiling.shop import read_shop
@@ -120,3 +120,15 @@ def test_reset_gives_the_word_back_to_the_shop(workspace: Path) -> None:
     assert after.removed == ()
     assert change(after, ("n2", "yellow kayak")) == 2
     assert top(open_workspace(workspace), "yellow kayak") == ["n2"]
+
+
+def test_a_removal_alone_is_a_reason_to_build(workspace: Path) -> None:
+    opened = open_workspace(workspace)
+    before, gone = changes_digest(workspace), opened.items["item_id"].tolist()[:2]
+    change(opened, removed=(gone[0],))
+    once = changes_digest(workspace)
+    change(opened, removed=(gone[1],))
+    assert len({before, once, changes_digest(workspace)}) == 3
+    change(opened, removed=(gone[0],))
+    change(opened, removed=tuple(gone))
+    assert len({once, changes_digest(workspace)}) == 2  # what it comes to counts, not in how many steps

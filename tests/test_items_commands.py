@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tasteprint.commands.items import app
+from tasteprint.item_changes import changes_after
 from tasteprint.profiling.errors import ShopError, WorkspaceError
+from tasteprint.retrieval.filters import Filters
 from tasteprint.workspace import open_workspace
 
 LAMP = {"item_id": "n-1", "title": "zebra quilt", "price": 4.5, "attributes": {"colour": "red"}}
@@ -85,3 +87,16 @@ def test_files_that_make_no_sense(workspace: Path, name: str, content: str | Non
 def test_a_folder_that_is_no_workspace(tmp_path: Path, command: str) -> None:
     with pytest.raises(WorkspaceError, match="no workspace at"):
         run(command, "-w", tmp_path)
+
+
+def test_many_items_are_many_changes_and_attributes_are_kept(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasteprint.commands.items._BATCH", 2)
+    lines = [json.dumps(LAMP | {"item_id": f"n-{n}", "title": f"quilt {n}"}) for n in range(5)]
+    (workspace / "new.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    told = json.loads(run("add", workspace / "new.jsonl", "-w", workspace, "--json"))
+    assert told == {"upserted": 5, "change": 3}
+    assert [len(change.items) for _, change in changes_after(workspace)] == [2, 2, 1]
+    opened = open_workspace(workspace)
+    red = Filters(attributes={"colour": "red"})
+    found = opened.engine.search("quilt", now_s=opened.last_s + 1, k=10, filters=red, weights={"meaning": 1})
+    assert {item.item_id for item in found.items} >= {f"n-{n}" for n in range(5)}

@@ -21,6 +21,7 @@ from tasteprint.retrieval.index import ApproximateIndex, build_index
 from tasteprint.retrieval.index.live import LiveView
 from tasteprint.retrieval.rank_facts import Pairs
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, fit_recommender
+from tasteprint.retrieval.rules import RulesConfig
 from tasteprint.retrieval.text_features import fit_item_words, read_query, text_values
 from tasteprint.retrieval.weighing import REST_BLOCKS
 from tasteprint.retrieval.worked import covariance
@@ -151,6 +152,13 @@ def test_removed_items_never_come_back_and_histories_that_hold_them_stay(engine:
     with pytest.raises(UnknownIdError, match="was removed"):
         changed.facts.row("i00000")
     assert changed.search("word1", now_s=now(changed), filters=Filters(exclude=("i00000", "new-a"))).items
+
+
+def test_a_pin_does_not_bring_a_removed_item_back(changed: Engine) -> None:
+    rules = RulesConfig.model_validate({"rules": [{"rule": "pin", "items": ["i00000", "new-a"]}]})
+    shown = [item.item_id for item in changed.search("word1", now_s=now(changed), k=5, rules=rules).items]
+    assert shown[0] == "new-a"
+    assert "i00000" not in shown
 
 
 def test_a_removed_item_comes_back_with_what_was_known_of_it(engine: Engine, changed: Engine, train) -> None:

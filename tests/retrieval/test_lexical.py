@@ -132,6 +132,12 @@ def test_one_field_is_plain_bm25(make_items):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+def test_slips_are_seldom_in_the_first_letter():
+    known = Spelling(("cable", "habla"), np.array([5, 3]))  # one edit each; the commoner one begins otherwise
+    assert [word for word, _ in known.readings("hable")] == ["habla", "cable"]
+    assert Spelling(("cable", "habla"), np.array([90, 3])).readings("hable")[0][0] == "cable"
+
+
 def test_a_title_counts_more_than_a_description(shop):
     model = index_items(shop, LexicalConfig(fields={"title": 1.0, "description": 0.1}, b=0.0))
     scores = model.match(["lawn sprinkler"]).toarray()[0]
@@ -233,6 +239,8 @@ def test_saved_and_opened_answers_alike(shop):
     queries = ["sprinklr", "3/4 valve", "灯", "rain bird"]
     for other in (again, source):
         np.testing.assert_array_equal(other.match(queries).toarray(), model.match(queries).toarray())
+        longer, plain = (extended(one, shop.iloc[:2], np.array([6, 7]), 8) for one in (other, model))
+        np.testing.assert_array_equal(longer.match(queries).toarray(), plain.match(queries).toarray())
     assert again.config == model.config
 
 
@@ -248,6 +256,7 @@ def test_more_items_are_found_and_replaced_ones_are_no_more_what_they_were(make_
     assert after.match(["ball"]).toarray()[0].nonzero()[0].tolist() == [0]
     assert after.match(["wrench"]).toarray()[0].nonzero()[0].tolist() == [1]
     assert after.match(["zyx"]).toarray()[0].nonzero()[0].tolist() == [6]
+    assert after.idf[after.vocabulary["zyx"]] == model.idf.max() > model.idf.min()  # as rare as any word
     same = after.match(["valve"]).toarray()[0, :6]
     np.testing.assert_array_equal(same, model.match(["valve"]).toarray()[0])
     assert model.weights.shape[1] == 6

@@ -240,9 +240,13 @@ def test_audiences_are_weighted_z_scores_over_the_catalogue(engine, share_of_tim
 def test_owners_are_left_out_unless_asked_for(engine):
     log, row = engine.log, 0
     owners = {str(log.user_ids[u]) for u in log.user()[(log.item == row) & np.isin(log.kind, TAKEN)]}
+    lookers = {str(log.user_ids[u]) for u in log.user()[log.item == row]} - owners
     assert owners
+    assert lookers  # who did something with it, and did not take it
     audience = fit_audience(engine, now_s=_end(engine))
-    assert not owners & {one.user_id for one in audience.wanting("i00000", k=1000)}
+    told = {one.user_id for one in audience.wanting("i00000", k=1000)}
+    assert not owners & told
+    assert lookers <= told
     assert owners <= {one.user_id for one in audience.wanting("i00000", k=1000, also_owners=True)}
 
 

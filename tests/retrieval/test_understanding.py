@@ -211,6 +211,16 @@ def test_excluded_items_never_show_and_the_page_stays_full(engine):
     assert all(engine.facts.brand[engine.facts.row_of[i]] != "zeus" for i in _ids(answer))
 
 
+def test_a_page_stays_full_though_all_that_rules_look_at_is_excluded(make_items, make_log):
+    titles = ["desk lamp"] * 130 + ["wool blanket"] * 20
+    items = make_items(titles, brand=["Big"] * 130 + ["Small"] * 20)
+    train = TrainingSet(make_log([("u", 140, 1.0)], 150), items, ENCODER.encode(titles, "item"), NOW_S)
+    big = make_engine(fit_recommender(train, weights={"meaning": 1.0}, encoder=ENCODER), items, train.log)
+    answer = big.search("desk lamp", now_s=NOW_S, k=10, rules=_ruled({"rule": "exclude", "brand": "big"}))
+    assert {item.title for item in answer.items} == {"wool blanket"}
+    assert len(answer.items) == 10
+
+
 def test_a_cap_holds_on_the_page(engine):
     answer = engine.search("lamp", now_s=NOW_S, k=6, rules=_ruled({"rule": "cap", "by": "brand", "most": 2}))
     brands = [engine.facts.brand[engine.facts.row_of[i]] for i in _ids(answer)]
