@@ -48,3 +48,6 @@ def build(
     if about["validation_ndcg@10"] is not None:
         best = max(about["validation_single"].items(), key=lambda pair: pair[1])
         typer.echo(f"validation NDCG@10 {about['validation_ndcg@10']:.4f}; best part alone: {best[0]} {best[1]:.4f}")
+    if index := about.get("index"):
+        recall = "".join(f", recall of {mix} {found:.3f}" for mix, found in index.get("recall", {}).items())
+        typer.echo(f"index: {index['kind']} over {index['texts']:,} distinct texts{recall}")

@@ -1,4 +1,4 @@
-"""docs/index.md names every kind as it is, and its code runs."""
+"""docs/index.md names every kind and setting as it is; its code runs, and that of docs/updates.md."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tasteprint.retrieval import index
-from tasteprint.retrieval.index import INDEXES
+from tasteprint.retrieval.index import INDEXES, IndexConfig
+from tasteprint.retrieval.index.config import ServedIndexConfig
 
-PAGE = (Path(__file__).parents[2] / "docs" / "index.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "index.md").read_text(encoding="utf-8")
 PLACES = {"cpu": "here", "torch": "here", "gpu": "GPU", "server": "server"}
 
 
@@ -25,10 +27,21 @@ def test_the_table_has_every_kind_and_no_other() -> None:
         assert place == PLACES[INDEXES[name].where]
 
 
-def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["index", "updates"])
+def test_its_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-    exec(compile(code, "docs/index.md", "exec"), {})  # as a reader would run it, top to bottom
+    said = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", said, re.DOTALL))
+    assert code
+    exec(compile(code, f"docs/{page}.md", "exec"), {})  # as a reader would run it, top to bottom
+
+
+def test_the_settings_of_a_workspace_s_index_are_what_they_are() -> None:
+    told = dict(re.findall(r"^\| `index\.(\w+)` \| `?([\w.]+)`? \|", PAGE, re.MULTILINE))
+    own = ServedIndexConfig.model_fields.keys() - (IndexConfig.model_fields.keys() - {"kind"})
+    assert told.keys() == own
+    for name, value in told.items():
+        assert str(getattr(ServedIndexConfig(), name)) in (value, f"{value}.0", f"0{value}")
 
 
 def test_examples_in_docstrings_are_true() -> None:
