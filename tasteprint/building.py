@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,15 @@ from .profiling.embeddings import Embeddings, embed_items
 from .profiling.encoder import Encoder
 from .profiling.errors import ArtefactError, ShopError
 from .profiling.fidelity import Fidelity
-from .profiling.intent import IntentConfig, fit_intent
+from .profiling.intent import IntentConfig, IntentModel, fit_intent
 from .profiling.log import EventLog, event_log
 from .profiling.shop import Shop, read_shop
 from .retrieval.engine import make_engine
-from .retrieval.recommender import fit_recommender
+from .retrieval.recommender import Recommender, fit_recommender
 from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import log_arrays, recommender_state, storable
+from .retrieval.worked import Worked
 from .trained import read_taste, taste_digest
 from .trained_choice import choice_digests, read_choice
 from .workspace import FORMAT, KIND, Say, Workspace, keep_tables
@@ -141,22 +143,65 @@ def build_workspace(
     if (found := _published(path, inputs)) is not None:
         return Built(path, False, found)
     ready = prepare(shop_path, path, settings, tell)
-    shop, encoder, everything = ready.shop, ready.encoder, ready.everything
-    log, vectors = everything.log, ready.embeddings.vectors
+    learned = _learn(ready, path, settings, seed, tell)
+    tell("Indexing", 0, 0)
+    model, intent, items = learned.model, learned.intent, ready.everything.items
+
+    def draft(tables: Worked) -> Workspace:
+        log, users = ready.everything.log, ready.shop.users
+        engine = make_engine(model, items, log, users=users, intent_model=intent, worked=tables)
+        return Workspace(path, shop_path, settings, engine, intent, ready.encoder, items, learned.about)
+
+    tables, index = tables_to_serve(draft, model.space, items, settings.index, seed=seed)
+    about = learned.about | {"index": index}
+    tell("Publishing", 0, 0)
+    arrays, meta = recommender_state(model)
+    intent_arrays, intent_meta = intent.to_state()
+    more = {"shop": str(shop_path), "settings": settings.model_dump(mode="json"), "changes": ready.applied}
+    write_artefact(
+        path / "model",
+        kind=KIND,
+        stamp=ready.embeddings.stamp,
+        inputs=inputs,
+        arrays=storable(
+            {f"recommender.{n}": a for n, a in arrays.items()}
+            | {f"intent.{n}": a for n, a in intent_arrays.items()}
+            | {f"log.{n}": a for n, a in log_arrays(ready.everything.log).items()}
+        ),
+        tables=_tables(ready),
+        meta={"format": FORMAT, "recommender": meta, "intent": intent_meta, "about": about, **more},
+        files=lambda folder: keep_tables(tables, folder),
+    )
+    return Built(path, True, about)
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What a build learned.
+
+    Attributes:
+        model: the recommender
+        intent: reads queries
+        about: what is to be said of them, JSON values
+    """
+
+    model: Recommender
+    intent: IntentModel
+    about: dict[str, Any]
+
+
+def _learn(ready: Ready, path: Path, settings: Settings, seed: int, tell: Say) -> _Learned:
+    """Everything that a build learns from the shop, weights and rankers chosen on its validation requests."""
+    shop, encoder, everything, stamp = ready.shop, ready.encoder, ready.everything, ready.embeddings.stamp
+    log = everything.log
     tell("Reading intents off the catalogue", 0, 0)
     rng = np.random.default_rng(seed)
-    intent = fit_intent(everything.items, vectors, _in_money_of(shop, settings.intent), rng=rng, encoder=encoder)
-    taste = read_taste(path, everything, stamp=ready.embeddings.stamp)
+    money = _in_money_of(shop, settings.intent)
+    intent = fit_intent(everything.items, ready.embeddings.vectors, money, rng=rng, encoder=encoder)
+    taste = read_taste(path, everything, stamp=stamp)
+    models, known = path / "cache" / "models", read_choice(path, stamp=stamp)
     chosen = choose_all(
-        shop,
-        everything,
-        settings,
-        encoder=encoder,
-        taste=taste,
-        rng=rng,
-        models=path / "cache" / "models",
-        tell=tell,
-        known=read_choice(path, stamp=ready.embeddings.stamp),
+        shop, everything, settings, encoder=encoder, taste=taste, rng=rng, models=models, tell=tell, known=known
     )
     learned = chosen.first_stage(unlearned(everything, settings))
     tell("Fitting the recommender", 0, 0)
@@ -174,70 +219,38 @@ def build_workspace(
     )
     for ranker in chosen.rankers.values():
         model = with_ranker(model, everything, ranker)
-    tell("Indexing", 0, 0)
-    items = everything.items
-    tables, index = tables_to_serve(
-        lambda tables: Workspace(
-            path,
-            shop_path,
-            settings,
-            make_engine(model, items, log, users=shop.users, intent_model=intent, worked=tables),
-            intent,
-            encoder,
-            items,
-            {},
-        ),
-        model.space,
-        items,
-        settings.index,
-        seed=seed,
-    )
     about = {
         "shop": shop.name,
         "items": len(everything.items),
         "events": len(log),
         "shoppers": log.n_users,
-        "weights": {name: round(weight, 4) for name, weight in model.weights.items()},
-        "newcomer_weights": {name: round(weight, 4) for name, weight in model.newcomer_weights.items()},
+        "weights": _rounded(model.weights),
+        "newcomer_weights": _rounded(model.newcomer_weights),
         "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
-        "validation_single": {name: round(value, 4) for name, value in learned.single.items()},
+        "validation_single": _rounded(learned.single),
         "rankers": [ranker.said() for ranker in chosen.rankers.values()],
         "taste": None if taste is None else dict(taste.about),
-        "encoder": str(ready.embeddings.stamp),
+        "encoder": str(stamp),
         "fidelity": None if ready.fidelity is None else ready.fidelity.to_dict(),
-        "index": index,
     }
-    tell("Publishing", 0, 0)
-    arrays, meta = recommender_state(model)
-    intent_arrays, intent_meta = intent.to_state()
-    write_artefact(
-        path / "model",
-        kind=KIND,
-        stamp=ready.embeddings.stamp,
-        inputs=inputs,
-        arrays=storable(
-            {f"recommender.{n}": a for n, a in arrays.items()}
-            | {f"intent.{n}": a for n, a in intent_arrays.items()}
-            | {f"log.{n}": a for n, a in log_arrays(log).items()}
-        ),
-        tables={
-            "items": items,
-            "shoppers": pd.DataFrame({"user_id": log.user_ids.astype(str)}),
-            **({} if shop.users is None else {"users": shop.users}),
-            **({"removed": pd.DataFrame({"item_id": ready.removed})} if ready.removed else {}),
-        },
-        meta={
-            "format": FORMAT,
-            "changes": ready.applied,
-            "shop": str(shop_path),
-            "settings": settings.model_dump(mode="json"),
-            "recommender": meta,
-            "intent": intent_meta,
-            "about": about,
-        },
-        files=lambda folder: keep_tables(tables, folder),
-    )
-    return Built(path, True, about)
+    return _Learned(model, intent, about)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def _tables(ready: Ready) -> dict[str, pd.DataFrame]:
+    """What is published as tables: items, shoppers, and what is known of both."""
+    tables = {
+        "items": ready.everything.items,
+        "shoppers": pd.DataFrame({"user_id": ready.everything.log.user_ids.astype(str)}),
+    }
+    if ready.shop.users is not None:
+        tables["users"] = ready.shop.users
+    if ready.removed:
+        tables["removed"] = pd.DataFrame({"item_id": ready.removed})
+    return tables
 
 
 def _in_money_of(shop: Shop, config: IntentConfig) -> IntentConfig:
