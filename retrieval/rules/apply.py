@@ -94,14 +94,13 @@ def excluded(rules: RulesConfig, facts: ItemFacts, query: str = "") -> NDArray[n
 
 
 def pinned(rules: RulesConfig, facts: ItemFacts, query: str = "") -> Ints:
-    """Rows of the items that the rules pin in a request, in the catalogue's order, removed ones left out, (n,).
+    """Rows of the items that the rules pin in a request, in the catalogue's order, (n,); also of removed ones.
 
     Raises:
         UnknownIdError: a rule names an item the catalogue does not have.
     """
     rows = [facts.any_row(item) for rule in rules.held(query) if isinstance(rule, Pin) for item in rule.items]
-    found = np.unique(np.array(rows, dtype=np.int64))
-    return found if facts.sold is None else found[facts.sold[found]]
+    return np.unique(np.array(rows, dtype=np.int64))
 
 
 def apply_rules(
