@@ -1,4 +1,4 @@
-"""The tables of a published version that every worker maps: found, or worked out once for all of them.
+"""The tables of a version that was published without them: found, or worked out once for all workers, who map them.
 
 A version that comes while requests are answered is worked out by a process of its own, at low priority, so that neither
 a core nor the interpreter's lock is taken from the answers. What the tables are is `retrieval.worked`'s.

@@ -47,8 +47,21 @@ def root_of(array: np.ndarray[Any, Any]) -> object:
     return type(array)
 
 
-def test_mapped_tables_answer_alike(tiny_workspace: Path, tmp_path: Path) -> None:
+def without_tables(built: Path, folder: Path) -> Path:
+    """A copy of a workspace whose version holds no tables, as programs before this one built it."""
+    workspace = Path(shutil.copytree(built, folder / "workspace"))
+    publish_again(workspace)
+    return workspace
+
+
+def test_tables_that_a_build_made_are_mapped_as_they_are(tiny_workspace: Path, tmp_path: Path) -> None:
     workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    assert root_of(served_from(workspace, ServeConfig(workers=2)).engine.texts) is np.memmap
+    assert not (workspace / "cache" / "mapped").exists()
+
+
+def test_mapped_tables_answer_alike(tiny_workspace: Path, tmp_path: Path) -> None:
+    workspace = without_tables(tiny_workspace, tmp_path)
     plain = open_workspace(workspace)
     kept = workspace / "cache" / "mapped" / "tables"
     first = served_from(workspace, ServeConfig())
@@ -134,7 +147,7 @@ def test_a_version_that_is_out_of_date_before_it_is_opened_is_passed_over(
 
 
 def test_tables_of_another_version_are_never_taken(tiny_workspace: Path, tmp_path: Path) -> None:
-    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    workspace = without_tables(tiny_workspace, tmp_path)
     served_from(workspace, ServeConfig())
     kept = workspace / "cache" / "mapped"
     version = published(workspace)
@@ -158,7 +171,7 @@ def test_sparse_parts_of_a_workspace_are_mapped(tiny_workspace: Path) -> None:
 def test_where_nothing_can_be_written_each_keeps_its_own(
     tiny_workspace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    workspace = Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
+    workspace = without_tables(tiny_workspace, tmp_path)
     (workspace / "cache" / "mapped").write_text("in the way")
     assert root_of(served_from(workspace, ServeConfig(workers=2)).engine.texts) is not np.memmap
     assert "its own copy" in caplog.text
