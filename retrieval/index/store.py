@@ -92,7 +92,7 @@ def open_index(
         threads: that share a batch; None = one a core
 
     Raises:
-        ArtefactError: nothing is there, a file is cut short or changed, or the stamp differs.
+        ArtefactError: nothing is there, a file is cut short or changed, another version made it, or the stamp differs.
         ExtraMissingError: FAISS is not installed.
     """
     import os
@@ -100,6 +100,8 @@ def open_index(
     held = read_artefact(path, kind=KIND, stamp=stamp, verify=verify)
     meta = held.meta
     parts = [_part(held, number) for number in range(len(meta.get("first", [0])))]
+    if meta["kind"] in FLAT and "rounding" not in meta:
+        raise ArtefactError(f"index {path} was made by another version; build it again: tasteprint index build")
     if meta["kind"] in FLAT:
         shards = tuple(zip([int(first) for first in meta["first"]], parts, strict=True))
         steps = held.arrays.get("steps")

@@ -55,6 +55,17 @@ def test_vectors_of_another_encoder_are_refused(saved: Path) -> None:
         open_index(saved, stamp=replace(stamp, weights="0" * 64))
 
 
+def test_an_exact_index_of_an_earlier_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(path: Path, *, meta: dict[str, object], **more: object) -> str:
+        return write(path, meta={name: value for name, value in meta.items() if name != "rounding"}, **more)
+
+    write = store_module.write_artefact
+    monkeypatch.setattr(store_module, "write_artefact", without)
+    save_index(build_index(np.eye(50, 16, dtype=np.float32), kind="flat"), tmp_path / "old")
+    with pytest.raises(ArtefactError, match="made by another version; build it again"):
+        open_index(tmp_path / "old")
+
+
 def test_nothing_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="nothing was published there"):
         open_index(tmp_path / "none")
