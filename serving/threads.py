@@ -107,12 +107,15 @@ class Threads:
 
 
 def json_bytes(value: Any) -> bytes:
-    """JSON of plain values, in UTF-8; numbers of numpy are numbers, and what is no number is null.
+    """JSON of plain values, in UTF-8; numbers of numpy are numbers, what is no number is null, and keys become text.
 
     >>> json_bytes({"a": [1, 0.5, None, "é"]}).decode()
     '{"a":[1,0.5,null,"é"]}'
     """
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError:  # where all keys are text already it takes two thirds of the time
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
 def _give_up(future: asyncio.Future[bytes]) -> None:

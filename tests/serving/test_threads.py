@@ -88,3 +88,4 @@ def test_shutdown_lets_waiting_work_be_finished_and_a_closed_loop_is_no_failure(
 
 def test_json_of_numpy_and_of_what_is_no_number() -> None:
     assert json_bytes({"a": np.float32(0.5), "b": np.int64(3), "c": float("nan")}) == b'{"a":0.5,"b":3,"c":null}'
+    assert json_bytes({"a": {1: 2, "b": True}}) == b'{"a":{"1":2,"b":true}}'
