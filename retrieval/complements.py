@@ -77,7 +77,7 @@ class Taken:
     window_s: float
 
     def together(self, row: int) -> Together:
-        """What was taken with the item at ``row``."""
+        """What was taken with the item at ``row`` and within the window; the item itself is left out."""
         mine, n_items = np.flatnonzero(self.item == row), len(self.holders)
         first = np.searchsorted(self.line, self.line[mine] - self.window_s, side="left")
         last = np.searchsorted(self.line, self.line[mine] + self.window_s, side="right")
@@ -134,16 +134,8 @@ def complements(
     )
 
 
-def taken_together(log: EventLog, row: int, *, window_s: float) -> Together:
-    """Counts of the items that shoppers took within ``window_s`` of taking the item at ``row``.
-
-    Only events that speak for their item count; the item itself is left out.
-    """
-    return fit_taken(log, window_s=window_s).together(row)
-
-
 def fit_taken(log: EventLog, *, window_s: float) -> Taken:
-    """What `complements` needs of a log, found once where many items are asked about."""
+    """What `complements` needs of a log, found once where many items are asked about; of events for their item only."""
     good = log.weight > 0
     item, at_s, user = log.item[good].astype(np.int64), log.at_s[good], log.user()[good].astype(np.int64)
     if not len(item):

@@ -18,7 +18,6 @@ from tasteprint.retrieval.complements import (
     complements,
     fit_taken,
     surprise,
-    taken_together,
 )
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
@@ -116,7 +115,7 @@ def test_counts_are_those_of_every_pair_of_events(engine, window_s):
             for b in good:
                 if user[a] == user[b] and abs(log.at_s[a] - log.at_s[b]) <= window_s and log.item[b] != row:
                     met.setdefault(int(log.item[b]), set()).add(int(user[a]))
-        told = taken_together(log, row, window_s=window_s)
+        told = fit_taken(log, window_s=window_s).together(row)
         assert dict(zip(told.rows.tolist(), told.both.tolist(), strict=True)) == {i: len(u) for i, u in met.items()}
         for other, n in zip(told.rows, told.others, strict=True):
             assert n == len(set(user[good[log.item[good] == other]]))
