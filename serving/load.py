@@ -98,7 +98,8 @@ def address(url: str, key: str | None) -> tuple[tuple[str, int], str]:
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ConfigError(f"url must be http://HOST:PORT, got {url!r}")
-    head = f"Host: {parts.hostname}\r\nContent-Type: application/json\r\n"
+    named = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    head = f"Host: {named}\r\nContent-Type: application/json\r\n"
     return (parts.hostname, parts.port or 80), head + (f"Authorization: Bearer {key}\r\n" if key else "")
 
 

@@ -11,9 +11,10 @@ from typing import BinaryIO
 
 import pytest
 
-from tasteprint.serving.load import Call, LoadError, drive
+from tasteprint.serving.load import Call, LoadError, address, drive
 
 Handler = Callable[[BinaryIO, Callable[[bytes], object]], None]
+HEAD = "Host: {}\r\nContent-Type: application/json\r\n"
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
@@ -68,6 +69,11 @@ def test_every_request_is_made_once_in_turn_and_answered() -> None:
     assert found.failed == 0
     assert sorted(line.split(b" HTTP")[0] for line in seen) == [b"GET /c"] * 10 + [b"POST /a"] * 10 + [b"POST /b"] * 10
     assert all(b"Authorization: Bearer secret" in request for request in seen)
+
+
+def test_where_a_service_is_and_what_it_is_called() -> None:
+    assert address("http://localhost:81", None) == (("localhost", 81), HEAD.format("localhost"))
+    assert address("http://[::1]:81", "k") == (("::1", 81), HEAD.format("[::1]") + "Authorization: Bearer k\r\n")
 
 
 def test_times_count_from_when_a_request_was_due() -> None:
