@@ -184,7 +184,7 @@ def _bm25(source: Bm25Model, placed: Placed) -> Bm25Model:
     held = source.weights.tocoo()
     total = np.bincount(held.row, held.data, minlength=len(vocabulary))
     usual = total / np.maximum(np.bincount(held.row, minlength=len(vocabulary)), 1)
-    usual = np.where(usual > 0, usual, usual.max(initial=1.0))
+    usual = np.where(usual > 0, usual, usual.max(initial=0.0) or 1.0)
     kept = ~np.isin(held.col, placed.rows)
     word = np.fromiter((word for row in found for word in row), dtype=np.int64)
     item = np.repeat(placed.rows, [len(row) for row in found])

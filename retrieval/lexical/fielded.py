@@ -217,7 +217,7 @@ def extended(model: LexicalModel, items: pd.DataFrame, rows: NDArray[np.int64], 
         for row in column:
             for term in row:
                 vocabulary.setdefault(term, len(vocabulary))
-    rarest = model.idf.max(initial=1.0)
+    rarest = model.idf.max(initial=0.0) or 1.0
     idf = np.concatenate([model.idf, np.full(len(vocabulary) - len(model.idf), rarest, dtype=np.float32)])
     counts = {name: _counts(column, vocabulary) for name, column in coded.items()}
     fresh = term_weights(counts, idf, model.lengths, model.config).tocoo()

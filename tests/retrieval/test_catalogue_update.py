@@ -12,13 +12,14 @@ from tasteprint.profiling.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ShopError, UnknownIdError
 from tasteprint.profiling.schema import conform
 from tasteprint.retrieval.catalogue_facts import extended_words
-from tasteprint.retrieval.catalogue_parts import Placed
+from tasteprint.retrieval.catalogue_parts import Placed, extended_source
 from tasteprint.retrieval.catalogue_update import apply_items
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.index import ApproximateIndex, build_index
 from tasteprint.retrieval.index.live import LiveView
+from tasteprint.retrieval.lexical import index_words
 from tasteprint.retrieval.rank_facts import Pairs
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, fit_recommender
 from tasteprint.retrieval.rules import RulesConfig
@@ -203,6 +204,9 @@ def test_many_added_texts_are_indexed_anew(engine: Engine, monkeypatch: pytest.M
     made = apply_items(engine, CHANGES, vectors_of(CHANGES), removed=GONE)
     assert isinstance(made.index, LiveView)
     assert len(made.index.added) == 0
+    np.testing.assert_array_equal(
+        made.index.alive, np.diff(made.first_of) > 0
+    )  # texts of removed items are passed over
     oracle = everything(made, None, "word1")
     answer = made.search("word1", now_s=now(made), k=10)
     np.testing.assert_allclose([item.score for item in answer.items], np.sort(oracle)[::-1][:10], atol=5e-4)
@@ -265,6 +269,22 @@ def test_words_of_new_items_are_read_as_in_a_build(train) -> None:
         )  # no word weights in these
         np.testing.assert_allclose(ours, theirs, atol=0.35)
     assert len(words.idf) == len(words.prefix) == len(words.vocabulary)
+
+
+def test_what_counts_events_starts_as_if_nothing_had_happened(changed: Engine, engine: Engine) -> None:
+    repeat, before = (one.recommender.sources["repeat"] for one in (changed, engine))
+    assert repeat.item_factor[N:].tolist() == [1.0, 1.0]  # a shopper's own repeats count as they are
+    np.testing.assert_array_equal(repeat.item_factor[:N], before.item_factor)
+    assert not changed.recommender.sources["popular"].item_score[N:].any()
+
+
+def test_a_new_word_weighs_in_plain_bm25_as_the_weightiest_do(make_items) -> None:
+    model = index_words(["red lamp", "red sofa", "red hose"])
+    items = make_items(["quilt red"]).assign(item_id=["n"])
+    grown = extended_source(model, Placed(items, np.zeros((1, 4), np.float32), np.array([3]), 3))
+    usual = model.weights[model.vocabulary["lamp"]].max()
+    assert grown.match(["quilt"]).toarray()[0].tolist() == pytest.approx([0, 0, 0, usual])
+    assert grown.match(["red"]).toarray()[0, 3] == pytest.approx(model.match(["red"]).toarray()[0].mean())
 
 
 def test_pairs_know_nothing_of_later_items() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tasteprint.profiling.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.retrieval.index import build_index
+from tasteprint.retrieval.index import ApproximateIndex, IndexConfig, build_index
 from tasteprint.retrieval.index import store as store_module
 from tasteprint.retrieval.index.store import measured, open_index, save_index
 
@@ -46,6 +46,20 @@ def test_damage_to_any_file_is_refused(saved: Path, how: str) -> None:
             open_index(saved)
         file.write_bytes(good)
     open_index(saved)
+
+
+def test_signs_are_kept_with_the_index(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((500, 16)).astype(np.float32)
+    index = build_index(rows, config=IndexConfig(kind="ivf-pq", sketch=True))
+    save_index(index, tmp_path / "i")
+    opened = open_index(tmp_path / "i")
+    assert isinstance(index, ApproximateIndex)
+    assert isinstance(opened, ApproximateIndex)
+    assert index.sketch is not None
+    assert opened.sketch is not None
+    for name in ("bits", "centre", "spread"):
+        np.testing.assert_array_equal(getattr(opened.sketch, name), getattr(index.sketch, name))
+    assert opened.resident_bytes == index.resident_bytes
 
 
 def test_vectors_of_another_encoder_are_refused(saved: Path) -> None:
