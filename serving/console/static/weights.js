@@ -7,10 +7,11 @@ import { change, state } from "./state.js";
 /** The panel for what was found; drawn anew only when another question comes, so a slider is never taken from a hand. */
 export function panel(found) {
   const learned = found.learned;
-  const top = Math.max(1, ...Object.values(learned)) * 1.5;
+  const step = Math.ceil(Math.max(1, ...Object.values(learned)) * 25) / 1000; // short, or the last step would lie beyond the end
+  const top = Number((60 * step).toFixed(3));
   const rows = Object.keys(GROUPS).filter((name) => name in learned && (found.query || GROUPS[name].side !== "asked"))
     .map((name) => slider({
-      id: `w-${name}`, swatch: name, label: GROUPS[name].name, says: GROUPS[name].says, max: top, step: top / 60,
+      id: `w-${name}`, swatch: name, label: GROUPS[name].name, says: GROUPS[name].says, max: top, step,
       value: state.weights[name] ?? learned[name],
       shown: (value) => number(value),
       mark: learned[name],
