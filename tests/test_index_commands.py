@@ -136,6 +136,15 @@ def test_more_rows_keep_queries_and_say_where_they_come_from() -> None:
     assert large.source == "2,345 drawn from a mixture of 20 Gaussians fitted to 1,000 texts"
 
 
+def test_queries_in_a_file_are_taken_by_what_they_weigh(files: Path) -> None:
+    task = matrix_task(
+        files / "items.npy", 15, rng=np.random.default_rng(0), queries=files / "queries.npy", widths=(12, 8)
+    )
+    assert {mix: len(asked) for mix, asked in task.queries.items()} == {"block 1": 15, "block 2": 15, "blocks 1+2": 15}
+    assert not task.queries["block 1"][:, 12:].any()
+    assert not task.queries["block 2"][:, :12].any()
+
+
 def test_matrices_that_do_not_fit_are_refused(files: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(files / "narrow.npy", np.ones((5, 3), np.float32))

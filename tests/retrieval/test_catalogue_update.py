@@ -252,6 +252,22 @@ def test_a_second_stage_orders_new_items_too(train) -> None:
     assert np.isfinite(facts.cycles.repeat_share).all()
 
 
+def test_prices_paid_and_cycles_of_a_category_carry_over(train) -> None:
+    before = make_engine(with_stage(train), train.items, train.log, kind="flat")
+    second = before.recommender.second
+    paid, share = np.linspace(-1, 1, N).astype(np.float32), np.linspace(0, 1, N)
+    facts = replace(second.facts, log_price=paid, cycles=replace(second.facts.cycles, repeat_share=share))
+    before = replace(before, recommender=replace(before.recommender, second=replace(second, facts=facts)))
+    same = train.items.iloc[[5]].assign(title="word1 anew")
+    items = pd.concat([same, CHANGES.iloc[[0, 3]]], ignore_index=True)
+    after = apply_items(before, items, vectors_of(items)).recommender.second.facts
+    assert after.log_price[5] == paid[5]  # its listed price is the same: what was paid stands
+    assert after.log_price[3] == pytest.approx(np.log(7.5))
+    alike = after.category[:N] == after.category[N]
+    assert alike.any()
+    assert after.cycles.repeat_share[N] == pytest.approx(share[alike].mean())
+
+
 def test_words_of_new_items_are_read_as_in_a_build(train) -> None:
     rows = np.array([3, N, 7, N + 1])
     placed = Placed(CHANGES, vectors_of(CHANGES), rows, N)

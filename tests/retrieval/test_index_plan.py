@@ -44,6 +44,10 @@ def test_what_is_chosen_fits_into_the_memory(memory: float) -> None:
 
 
 def test_vectors_count_unless_they_stay_on_disk() -> None:
+    for on_disk, held in ((False, 10_000 * 384 * 4), (True, 0)):
+        choices = plan_index(wishes(10_000, vectors_on_disk=on_disk)).choices
+        assert choices["ivf-pq"].resident == choices["ivf-pq"].sizes.resident + held  # what it finds is scored again
+        assert choices["flat"].resident == choices["flat"].sizes.resident
     with pytest.raises(ConfigError, match="no kind of index fits: flat: 1,536 MB held, 1,000 MB allowed"):
         plan_index(wishes(1_000_000, memory_bytes=GB))
     assert plan_index(wishes(1_000_000, memory_bytes=GB, vectors_on_disk=True, latency_ms=5)).kind.startswith("ivf")
