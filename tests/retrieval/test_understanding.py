@@ -162,8 +162,9 @@ def test_prices_that_many_items_lack_are_no_filter(make_items):
 def test_a_real_query_with_a_price_is_read_so(engine):
     answer = engine.search("desk lamp under 20", now_s=NOW_S, k=60)
     assert answer.intent is not None
-    if answer.intent.known:
-        assert all(engine.facts.price[engine.facts.row_of[i.item_id]] <= 20 for i in answer.items)
+    assert answer.intent.known
+    assert 0 < len(answer.items) < 60
+    assert all(engine.facts.price[engine.facts.row_of[i.item_id]] <= 20 for i in answer.items)
 
 
 def test_misspelt_words_are_told(engine):
