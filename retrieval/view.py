@@ -241,7 +241,7 @@ class View:
         if anew is not None:
             anew = anew.take(anew.positions(rows))
             amounts, events = self._told_anew(anew, amounts, events) if explain else ({}, {})
-        told = reasons_of(amounts, events, ids) if explain and len(rows) else [()] * len(rows)
+        told = reasons_of(amounts, events, ids) if amounts and len(rows) else [()] * len(rows)
         plain = [] if explain else (self.fused(rows) if anew is None else anew.scores).tolist()
         query = self.requests.texts[0] if self.requests.texts else ""
         out = []

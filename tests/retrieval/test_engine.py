@@ -516,3 +516,11 @@ def test_the_time_of_a_request_comes_from_its_context(small: Engine) -> None:
     assert [item.item_id for item in by_context.items] == [item.item_id for item in by_time.items]
     with pytest.raises(ConfigError, match="now_s or context"):
         small.recommend(user)
+
+
+def test_where_nothing_is_weighed_nothing_is_told(small) -> None:
+    for ask in ({"query": "word1"}, {"user": str(small.log.user_ids[0])}):
+        found = small.answer(now_s=now(small), k=3, weights={}, **ask)
+        assert [(item.score, item.reasons, item.rank) for item in found.items] == [
+            (0.0, (), rank) for rank in (1, 2, 3)
+        ]

@@ -37,6 +37,7 @@ ASKED: list[tuple[str, Any]] = [
     ("/v1/search", None),
     ("/v1/recommend", {"user": USER, "filters": {"price_max": 20, "exclude": ["i001"]}, "weights": {"taste": 1}}),
     ("/v1/recommend", {"user": USER, "weights": {"nothing": 1}}),
+    ("/v1/recommend", {"user": USER, "weights": {}}),
     ("/v1/recommend", {"user": USER, "k": True}),
     ("/v1/recommend", {"user": USER, "k": "3"}),
     ("/v1/recommend", {"user": 5}),
