@@ -246,10 +246,16 @@ class Engine:
         now_s = np.array([context.at_s], dtype=np.float64)
         return Requests(log, np.array([0]), np.array([stop]), now_s, texts, contexts_of(context), (known,))
 
-    def _words_of(self, query: str) -> str:
-        """The query without its price words ("lamp under 50" means a lamp), unless nothing else is there."""
-        plain = query if self.intent_model is None else self.intent_model.plain([query])[0]
-        return plain if plain.strip() else query
+    @cached_property
+    def _words_of(self) -> Callable[[str], str]:
+        """The query without its price words ("lamp under 50" means a lamp), unless nothing else is there; remembered."""
+
+        @lru_cache(maxsize=_READ)
+        def words_of(query: str) -> str:
+            plain = query if self.intent_model is None else self.intent_model.plain([query])[0]
+            return plain if plain.strip() else query
+
+        return words_of
 
     def _intent(self, query: str | None, requests: Requests) -> tuple[Intent | None, NDArray[np.float32] | None]:
         if not requests.texts or self.recommender.encoder is None:
