@@ -248,7 +248,7 @@ class Engine:
 
     @cached_property
     def _words_of(self) -> Callable[[str], str]:
-        """The query without its price words ("lamp under 50" means a lamp), unless nothing else is there; remembered."""
+        """The query without its price words ("lamp under 50" means a lamp), unless nothing else is said; kept."""
 
         @lru_cache(maxsize=_READ)
         def words_of(query: str) -> str:
