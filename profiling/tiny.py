@@ -65,7 +65,15 @@ def tiny_shop(seed: int = 0) -> Shop:
     frames = {"items": items, "events": events, "users": users}
     frames |= {"judgements": _judgements(items), "labels": _labels()}
     tables = {name: conform(name, frame) for name, frame in frames.items()}
-    return Shop(name="tiny", **tables, meta={**_META, "tables": {name: len(t) for name, t in tables.items()}})
+    return Shop(
+        name="tiny",
+        items=tables["items"],
+        events=tables["events"],
+        users=tables["users"],
+        judgements=tables["judgements"],
+        labels=tables["labels"],
+        meta={**_META, "tables": {name: len(table) for name, table in tables.items()}},
+    )
 
 
 def _items(rng: Generator) -> pd.DataFrame:

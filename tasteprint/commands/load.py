@@ -43,6 +43,9 @@ def load(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Events in a request, with --what events.")] = 100,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items wanted.")] = 10,
+    reasons: Annotated[
+        bool, typer.Option("--reasons/--no-reasons", help="Whether pages are asked for with why.")
+    ] = True,
     key: Annotated[str | None, typer.Option("--key", envvar="TASTEPRINT_KEY", help="API key.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which shoppers, queries and events.")] = 0,
     as_json: JsonOption = False,
@@ -69,7 +72,7 @@ def load(
 
     if (highest is not None) + (soak is not None) + (what == "follow") > 1:
         raise ConfigError("--highest, --soak and --what follow are three plans; give one of them")
-    asking = _Asking.of(open_workspace(workspace), k=k, batch=batch, seed=seed)
+    asking = _Asking.of(open_workspace(workspace), k=k, batch=batch, seed=seed, reasons=reasons)
     if what == "follow":
         _tell_followed(follow(url, asking.users, seconds=seconds, key=key, k=k), as_json)
         return
@@ -151,6 +154,7 @@ class _Asking:
         k: items wanted
         batch: events in a request
         mark: in the keys of events, so that a load is never a repetition of an earlier one
+        reasons: whether pages are asked for with why
     """
 
     users: list[str]
@@ -160,9 +164,10 @@ class _Asking:
     k: int
     batch: int
     mark: str
+    reasons: bool
 
     @classmethod
-    def of(cls, opened: Workspace, *, k: int, batch: int, seed: int) -> _Asking:
+    def of(cls, opened: Workspace, *, k: int, batch: int, seed: int, reasons: bool) -> _Asking:
         """Drawn from a workspace and its shop."""
         import numpy as np
 
@@ -171,7 +176,7 @@ class _Asking:
         queries = _queries(opened, rng)
         items = [str(item) for item in rng.permutation(opened.engine.log.item_ids)[:5000]]
         pick = rng.integers(0, 2**31, size=2000).tolist()
-        return cls(users, queries, items, pick, k, batch, f"{seed}-{time.time_ns()}")
+        return cls(users, queries, items, pick, k, batch, f"{seed}-{time.time_ns()}", reasons)
 
     def calls(self, what: str) -> list[Call]:
         """Requests of one kind, or of all in turn.
@@ -192,17 +197,17 @@ class _Asking:
     def _recommend(self, _: int, pick: int) -> Call:
         from ..serving.load import Call
 
-        return Call("/v1/recommend", {**self._user(pick), **self._query(pick), "k": self.k})
+        return Call("/v1/recommend", {**self._user(pick), **self._query(pick), **self._page()})
 
     def _search(self, _: int, pick: int) -> Call:
         from ..serving.load import Call
 
-        return Call("/v1/search", {**self._query(pick), "k": self.k})
+        return Call("/v1/search", {**self._query(pick), **self._page()})
 
     def _home(self, _: int, pick: int) -> Call:
         from ..serving.load import Call
 
-        return Call("/v1/recommend", {**self._user(pick), "k": self.k})
+        return Call("/v1/recommend", {**self._user(pick), **self._page()})
 
     def _events(self, row: int, pick: int) -> Call:
         from ..serving.load import Call
@@ -215,6 +220,9 @@ class _Asking:
             for n in range(self.batch)
         ]
         return Call("/v1/events", {"events": events})
+
+    def _page(self) -> dict[str, object]:
+        return {"k": self.k} if self.reasons else {"k": self.k, "explain": False}
 
     def _user(self, pick: int) -> dict[str, str]:
         return {"user": self.users[pick % len(self.users)]}

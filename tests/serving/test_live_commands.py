@@ -26,7 +26,7 @@ from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.profiling.validate import validate_shop
 from tasteprint.serving.ingest import Ingested, ingest
 from tasteprint.serving.keys import add_key, read_keys
-from tasteprint.serving.load import Call, LoadError, drive
+from tasteprint.serving.load import Call, LoadError, LoadReport, drive
 from tasteprint.serving.store import open_store
 from tasteprint.serving_setup import load_shop
 from tasteprint.workspace import open_workspace
@@ -38,6 +38,8 @@ app.command("ingest")(ingest_command.ingest)
 app.command("forget")(live.forget)
 app.command("verify-store")(live.verify_store)
 app.command("load")(load_command.load)
+
+REPORT = LoadReport(100.0, 100.0, {200: 1}, 1.0, 1.0, 1.0, 1.0)
 
 SHOP = tiny_shop()
 USER = str(SHOP.events["user_id"].iloc[0])
@@ -166,6 +168,19 @@ def test_keys_on_the_command_line(tmp_path: Path) -> None:
     file.write_text("[]")
     with pytest.raises(ConfigError, match="serve-key"):
         read_keys(file)
+
+
+@pytest.mark.parametrize("what", ["recommend", "search", "home"])
+def test_pages_are_asked_for_without_reasons_where_nobody_wants_them(
+    workspace: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Call] = []
+    monkeypatch.setattr("tasteprint.serving.load.drive", lambda url, calls, **rest: asked.extend(calls) or REPORT)
+    for word in ("--reasons", "--no-reasons"):
+        asked.clear()
+        assert run("load", "-w", str(workspace), "--what", what, "--k", "7", word)[0] == 0
+        assert {call.body["k"] for call in asked} == {7}
+        assert {call.body.get("explain", True) for call in asked} == {word == "--reasons"}
 
 
 def test_what_load_refuses() -> None:
