@@ -83,7 +83,14 @@ def create_app(
         hosts=None if keys is not None else OWN_HOSTS | {name.lower() for name in config.hosts},
     )
     app.openapi = _documenting(app, config)  # type: ignore[method-assign]
+    _settle(app)
     return app
+
+
+def _settle(app: FastAPI) -> None:
+    """Have the framework work out its routes now: it would at the first request it sees, of whichever thread."""
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
 class _Service(FastAPI):
