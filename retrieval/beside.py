@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.blocks import PART_BLOCK, BlockSpace
 from ..profiling.log import Requests
 from .fusion import inverse_scale
 from .weighing import block_scale
@@ -42,13 +41,6 @@ class Beside:
     def held(self) -> dict[str, Float]:
         """Vector or raw scores of each part by name."""
         return {**self.vectors, **self.sources}
-
-    def scaled(self, name: str, space: BlockSpace, rows: NDArray[np.int64]) -> Float:
-        """A part's scores of these items as the second stage learned them, (n_rows,)."""
-        scale = np.float32(self.scale[name])
-        if name in self.vectors:
-            return space.items[PART_BLOCK[name]][rows] @ (self.vectors[name] * scale)
-        return self.sources[name][rows] * scale
 
 
 NOTHING = Beside({}, {}, {})

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..profiling.cycles import CycleModel
 from .rank_facts import Pairs, RankFacts
 from .ranker import ranker_from_state, ranker_state
 from .second_stage import SecondStage
+from .sparse_state import csr_from_arrays
 from .text_features import Bags, ItemWords
 
 Arrays = dict[str, NDArray[Any]]
@@ -54,14 +54,14 @@ def stage_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
     """The second stage that `stage_state` took apart."""
     plain: dict[str, Any] = {name: np.asarray(arrays[f"facts.{name}"]) for name in _PLAIN}
     n_items = len(plain["count"])
-    sparse = tuple(np.asarray(arrays[f"attributes.{name}"]) for name in ("data", "indices", "indptr"))
+    sparse = {name: np.asarray(arrays[f"attributes.{name}"]) for name in ("data", "indices", "indptr")}
     cycles = CycleModel(
         np.asarray(arrays["cycles.item_log_gap"]), meta["strength"], np.asarray(arrays["cycles.repeat_share"])
     )
     pairs = [Pairs(np.asarray(arrays[f"{n}.key"]), np.asarray(arrays[f"{n}.count"]), n_items) for n in _PAIRS]
     facts = RankFacts(
         **plain,
-        attributes=sp.csr_matrix(sparse, shape=(n_items, meta["n_values"])),
+        attributes=csr_from_arrays(sparse | {"shape": np.array([n_items, meta["n_values"]])}),
         follows=pairs[0],
         together=pairs[1],
         cycles=cycles,

@@ -36,6 +36,7 @@ from .weighing import (
     fused_vector,
     rest_most,
     rest_scores,
+    scaled_scores,
 )
 
 if TYPE_CHECKING:
@@ -201,12 +202,14 @@ class View:
             return None
         rows, proven = self.best(max(k, self.stage.depth), allowed)
         rows = rows if also is None else np.concatenate([rows, np.setdiff1d(also, rows)])
-        scaled = {name: self._scaled(name, rows) for name in PARTS if name in self.vectors or name in self.sources}
+        items, held = self.engine.recommender.space.items, {**self.vectors, **self.sources}
+        scale = {name: self.factor[name] / self.weights[name] for name in PARTS if name in held}
+        scaled = {name: scaled_scores(items, name, held[name], scale[name], rows) for name in scale}
         asked = bool(self.requests.texts)
         aside = [name for name in scaled if asked and name not in SEARCH_PARTS]
         personal = {name: scaled[name].astype(np.float64) * self.weights[name] for name in aside}
-        space, more = self.engine.recommender.space, self.beside
-        scaled |= {name: more.scaled(name, space, rows) for name in more.scale}
+        more = self.beside
+        scaled |= {name: scaled_scores(items, name, one, more.scale[name], rows) for name, one in more.held().items()}
         parts = {name: scaled[name] for name in PARTS if name in scaled}
         if PART in self.sources:
             personal[PART] = self.sources[PART][rows].astype(np.float64)
@@ -215,13 +218,6 @@ class View:
             self.stage, self.requests, rows, parts=parts, fused=self.fused(rows), personal=personal, vectors=vectors
         )
         return replace(anew, proven=proven)
-
-    def _scaled(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """A part's scores of these items before its weight, as the second stage learned them, (n_rows,)."""
-        scale = np.float32(self.factor[name] / self.weights[name])
-        if name in self.vectors:
-            return self.engine.recommender.space.items[PART_BLOCK[name]][rows] @ (self.vectors[name] * scale)
-        return self.sources[name][rows] * scale
 
     def _dense(self, n: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if not self.query_vector.any():
@@ -237,10 +233,11 @@ class View:
     ) -> tuple[Recommendation, ...]:
         """The items at ``rows``, in this order, with reasons: those of the second stage where it ordered them."""
         engine, ids = self.engine, self.engine.log.item_ids
-        amounts, events = self._parts(rows) if explain else ({}, {})
+        history = Told(self.requests, engine.recommender.space, rows)
+        amounts, events = self._parts(history) if explain else ({}, {})
         if anew is not None:
             anew = anew.take(anew.positions(rows))
-            amounts, events = self._told_anew(anew, amounts, events) if explain else ({}, {})
+            amounts, events = self._told_anew(anew, history, amounts, events) if explain else ({}, {})
         told = reasons_of(amounts, events, ids) if amounts and len(rows) else [()] * len(rows)
         plain = [] if explain else (self.fused(rows) if anew is None else anew.scores).tolist()
         query = self.requests.texts[0] if self.requests.texts else ""
@@ -252,15 +249,18 @@ class View:
         return tuple(out)
 
     def _told_anew(
-        self, anew: Reordered, amounts: Mapping[str, NDArray[np.float64]], events: Mapping[str, Events]
+        self,
+        anew: Reordered,
+        history: Told,
+        amounts: Mapping[str, NDArray[np.float64]],
+        events: Mapping[str, Events],
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
         """What the second stage's reasons add; a part's past events share its amount as they share its own score."""
         told, shared = by_part(anew.amounts(), amounts), {}
         wholes, events = {name: amounts[name] for name in events}, dict(events)
-        history = Told(self.requests, self.engine.recommender.space, anew.rows)
-        for name, held in self.beside.held().items():
-            raw, found = raw_part(self.engine.recommender, history, name, held)
-            if name in told and found is not None:
+        for name in (part for part in self.beside.held() if part in told):
+            raw, found = raw_part(self.engine.recommender, history, name, self.beside.held()[name])
+            if found is not None:
                 wholes[name], events[name] = raw[name], found
         for name, whole in wholes.items():
             if name not in told:
@@ -274,11 +274,11 @@ class View:
             shared["pairs"] = (last, told["pairs"][None, :])
         return told, shared
 
-    def _parts(self, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
+    def _parts(self, history: Told) -> tuple[dict[str, NDArray[np.float64]], dict[str, Events]]:
         """What each part adds to each row's score, and each past event inside the parts that are sums over events."""
         amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
-        history = Told(self.requests, self.engine.recommender.space, rows)
+        rows = history.rows
         for name in (part for part in (*PARTS, PART) if part in self.vectors or part in self.sources):
             held = self.vectors[name] if name in self.vectors else self.sources[name]
             raw, found = raw_part(self.engine.recommender, history, name, held)

@@ -93,6 +93,27 @@ def rest_scores(
     return out
 
 
+def scaled_scores(
+    items: Mapping[str, NDArray[np.float32]],
+    part: str,
+    held: NDArray[np.float32],
+    scale: float,
+    rows: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """A part's scores of these items before its weight, as the second stage learned them, (n_rows,).
+
+    Args:
+        items: blocks of the catalogue, (n_items, d_b) each
+        part: its name
+        held: a block part's shopper side (d_b,), or any other part's raw scores (n_items,)
+        scale: what its scores are multiplied by
+        rows: item rows
+    """
+    if part in PART_BLOCK:
+        return items[PART_BLOCK[part]][rows] @ (held * np.float32(scale))
+    return held[rows] * np.float32(scale)
+
+
 def by_part(
     told: dict[str, NDArray[np.float64]], amounts: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
