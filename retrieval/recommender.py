@@ -91,7 +91,10 @@ class RecommenderConfig(BaseModel):
         None, description="columns of the users table that rankings may use; null = all, empty = none"
     )
     personalisation: float = Field(
-        0.5, ge=0, description="weight of the personal parts, each at most about 1, under a wholly vague query"
+        1.0,
+        ge=0,
+        description="weight of all personal parts together under a wholly vague query; an item that has every word of the "
+        "query counts 1 by its words alone",
     )
 
 
@@ -119,7 +122,7 @@ class Recommender:
         weights: weight of each part, >= 0, in units of its standard deviation over the catalogue
         newcomer_weights: the same of the personal parts for shoppers without any history
         exclude_seen: whether items a shopper already took are left out of recommendations
-        personalisation: weight of the personal parts under a wholly vague query
+        personalisation: weight of all personal parts together under a wholly vague query
         encoder: embeds query texts; None where nobody asks in words
         fusion: what is weighted and added: scaled scores, or reciprocal ranks
         gate: moves the weights of requests without words by their shopper's history; None = nothing does
@@ -232,12 +235,18 @@ class Recommender:
         """Weights for one kind of request.
 
         Without text the search parts are off. With text the personal parts count ``personalisation`` times
-        ``1 - specificity``: a precise query is not personalised, a vague one is. A ``newcomer`` has no history.
+        ``1 - specificity`` together: a precise query is not personalised, a vague one is. Their own unit does not matter
+        then: weights chosen without words order recommendations alike at any size, and words must not drown in a large
+        one. A ``newcomer`` has no history.
         """
         search = {n: w if has_text else 0.0 for n, w in self.weights.items() if n in SEARCH_PARTS}
         by_shopper = self.newcomer_weights if newcomer else self.weights
-        personal = self.personalisation * (1.0 - specificity) if has_text else 1.0
-        return search | {n: w * personal for n, w in by_shopper.items() if n not in SEARCH_PARTS}
+        personal = {n: w for n, w in by_shopper.items() if n not in SEARCH_PARTS}
+        together = sum(personal.values())
+        if has_text and together:
+            unit = self.personalisation * (1.0 - specificity) / together
+            personal = {n: w * unit for n, w in personal.items()}
+        return search | personal
 
     def gate_factors(self, requests: Requests) -> dict[str, Float]:
         """What the gate multiplies the weights of parts by, (n_requests,) each; nothing for requests in words."""

@@ -43,8 +43,8 @@ DISCOVERY = {"taste_long": 0.5, "taste_short": 0.2, "behaviour": 0.5, "popular":
 A build learns weights by predicting the next basket, where buying the same again rules. What a shopper means by a vague
 word, and what is new to them, no shop has judged; there the parts that carry over to other items must speak.
 """
-PERSONALISATION = 1.2
-"""How much they count under a wholly vague query."""
+PERSONALISATION = 1.5
+"""How much they count together under a wholly vague query."""
 
 _DEPTH = 400
 _DEEP = 3000  # what somebody likes may be many sizes of few names

@@ -63,7 +63,9 @@ def everything(engine: Engine, user: str | None, query: str | None, specificity:
     """Scores of the whole catalogue from the parts' own definitions, one part after the other."""
     model = engine.recommender
     requests = request_of(engine, user, query, now(engine))
-    personal = model.personalisation * (1 - specificity) if query else 1.0
+    by_shopper = model.weights if user is not None else model.newcomer_weights
+    together = sum(weight for name, weight in by_shopper.items() if name not in SEARCH_PARTS)
+    personal = model.personalisation * (1 - specificity) / together if query else 1.0
     total = np.zeros(engine.log.n_items)
     for name, part in model.part_scores(requests):
         search = name in SEARCH_PARTS

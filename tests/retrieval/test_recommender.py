@@ -86,7 +86,21 @@ def test_a_precise_query_is_not_personal_and_a_vague_one_is(train) -> None:
     precise, vague = (model.request_weights(has_text=True, specificity=s) for s in (1.0, 0.0))
     assert precise["bm25"] == vague["bm25"] == DEFAULT_WEIGHTS["bm25"]
     assert precise["repeat"] == 0.0
-    assert vague["repeat"] == pytest.approx(model.personalisation * DEFAULT_WEIGHTS["repeat"])
+    personal = [name for name in vague if name not in SEARCH_PARTS]
+    assert sum(vague[name] for name in personal) == pytest.approx(model.personalisation)
+    unit = vague["repeat"] / DEFAULT_WEIGHTS["repeat"]
+    assert [vague[name] for name in personal] == pytest.approx([unit * DEFAULT_WEIGHTS[name] for name in personal])
+
+
+def test_the_size_of_personal_weights_does_not_drown_words(train) -> None:
+    larger = {name: w if name in SEARCH_PARTS else 40 * w for name, w in DEFAULT_WEIGHTS.items()}
+    usual, large = (fit_recommender(train, weights=weights) for weights in (DEFAULT_WEIGHTS, larger))
+    for newcomer in (False, True):
+        asked = [m.request_weights(has_text=True, specificity=0.3, newcomer=newcomer) for m in (usual, large)]
+        assert asked[1] == pytest.approx(asked[0])
+    assert large.request_weights(has_text=False)["repeat"] == 40 * DEFAULT_WEIGHTS["repeat"]
+    nobody = fit_recommender(train, weights={"bm25": 1.0})
+    assert nobody.request_weights(has_text=True, specificity=0.0) == {"bm25": 1.0}
 
 
 def test_without_vectors(train, make_requests) -> None:
