@@ -139,7 +139,7 @@ def learn_ranker(
         train, split = earlier_split(train, split)
         fitted = None
     model = fit(train) if fitted is None else fitted
-    facts = fit_rank_facts(train, ties=_ties(model), words=asked)
+    facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
     most = int(np.clip(config.most_cells / max(train.log.n_items, 1), 1, config.most_requests))
     sample = split.sample(most, rng)
     table = gather_ranks(model, facts, sample, groups=groups, depth=config.depth)
@@ -174,7 +174,7 @@ def learn_from_impressions(
     config = (config or RankLearningConfig()).model_copy(update={"regime": "impressions"})
     asked = bool(impressions.requests.texts)
     groups = feature_groups(asked=asked, popularity=config.popularity)
-    facts = fit_rank_facts(train, ties=_ties(model), words=asked)
+    facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
     table = impression_table(impressions, model, facts, groups=groups, depth=config.depth)
     decides = some_users(impressions.cluster, config.held_out, rng)
     beside = model.read_beside(asked=asked)
@@ -272,7 +272,7 @@ def with_ranker(model: Recommender, train: TrainingSet, learned: LearnedRanker) 
     """The recommender, fitted on ``train``, with the learned ranker behind it; as it is where none was learned."""
     if learned.model is None:
         return model
-    facts = fit_rank_facts(train, ties=_ties(model), words=learned.asked)
+    facts = fit_rank_facts(train, ties=ties_of(model), words=learned.asked)
     stage = SecondStage(learned.model, facts, learned.groups, learned.depth)
     return replace(model, second_search=stage) if learned.asked else replace(model, second=stage)
 
@@ -297,7 +297,7 @@ def _wins(each: NDArray[np.float64], first: NDArray[np.float64], margin: float) 
     return bool(difference.mean() > max(margin * error, 1e-9))
 
 
-def _ties(model: Recommender) -> Ties:
+def ties_of(model: Recommender) -> Ties:
     """Whether events at one time are one step, as the recommender's transitions have it."""
     ties: Ties = getattr(model.sources.get("transitions"), "ties", "sequence")
     return ties

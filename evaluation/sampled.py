@@ -27,8 +27,8 @@ def gather(model: Recommender, sample: Split, *, n: int) -> Candidates:
         rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
         requests = sample.requests.take(rows)
         scores = dict(model.part_scores(requests))
-        gain = _gain(sample, rows, requests.log.n_items)
-        allowed = _allowed(sample, requests, rows)
+        gain = gain_rows(sample, rows, requests.log.n_items)
+        allowed = allowed_rows(sample, requests, rows)
         batches.append(candidates(scores, gain, ideal[rows], allowed=allowed, n=n))
     return merge_candidates(batches)
 
@@ -40,21 +40,22 @@ def single_ndcg(scorer: Scorer, sample: Split) -> float:
     for first in range(0, len(sample.requests), _BATCH):
         rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
         requests = sample.requests.take(rows)
-        gain = _gain(sample, rows, requests.log.n_items)
-        allowed = _allowed(sample, requests, rows)
+        gain = gain_rows(sample, rows, requests.log.n_items)
+        allowed = allowed_rows(sample, requests, rows)
         batches.append(candidates({"only": scorer.scores(requests)}, gain, ideal[rows], allowed=allowed, n=10))
     return merge_candidates(batches).ndcg([1.0])
 
 
-def _gain(sample: Split, rows: NDArray[np.int64], n_items: int) -> NDArray[np.float32]:
+def gain_rows(sample: Split, rows: NDArray[np.int64], n_items: int) -> NDArray[np.float32]:
+    """Gain of every item for the requests at ``rows``, (len(rows), n_items)."""
     truth = sample.truth.take(rows)
     gain = np.zeros((len(rows), n_items), dtype=np.float32)
     gain[truth.request(), truth.items] = truth.gain
     return gain
 
 
-def _allowed(sample: Split, requests: Requests, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    """Items that may be ranked, or None where all may."""
+def allowed_rows(sample: Split, requests: Requests, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Items that may be ranked for ``requests``, those at ``rows``, (len(rows), n_items); None where all may."""
     if sample.judged_only:
         truth = sample.truth.take(rows)
         allowed = np.zeros((len(rows), requests.log.n_items), dtype=bool)
