@@ -93,7 +93,7 @@ class RecommenderConfig(BaseModel):
     personalisation: float = Field(
         1.0,
         ge=0,
-        description="weight of all personal parts together under a wholly vague query; an item that has every word of the "
+        description="weight of all personal parts together under a wholly vague query; an item with every word of the "
         "query counts 1 by its words alone",
     )
 
@@ -235,9 +235,9 @@ class Recommender:
         """Weights for one kind of request.
 
         Without text the search parts are off. With text the personal parts count ``personalisation`` times
-        ``1 - specificity`` together: a precise query is not personalised, a vague one is. Their own unit does not matter
-        then: weights chosen without words order recommendations alike at any size, and words must not drown in a large
-        one. A ``newcomer`` has no history.
+        ``1 - specificity`` together: a precise query is not personalised, a vague one is. The unit they were chosen in
+        does not matter then: without words any unit gives the same order, and words must not drown in a large one.
+        A ``newcomer`` has no history.
         """
         search = {n: w if has_text else 0.0 for n, w in self.weights.items() if n in SEARCH_PARTS}
         by_shopper = self.newcomer_weights if newcomer else self.weights
