@@ -57,7 +57,7 @@ def _rhythm(profile: Profile) -> str:
     """How often, how recently, for how much."""
     b = profile.behaviour
     if b is None or not b.orders:
-        return ""
+        return _looked(profile)
     days = "day" if b.orders == 1 else "days"
     parts = [f"{profile.verb} on {b.orders:.0f} {days}"]
     if math.isfinite(b.orders_per_month) and b.orders >= 3:
@@ -70,6 +70,16 @@ def _rhythm(profile: Profile) -> str:
         money = f"{b.spend_per_order:,.2f}" + (f" {profile.currency}" if profile.currency else "")
         parts.append(f"{money} a day on average")
     return ", ".join(parts) + "."
+
+
+def _looked(profile: Profile) -> str:
+    """What is known of somebody who came and has not ordered."""
+    if not profile.seen:
+        return ""
+    times = "once" if profile.seen == 1 else "twice" if profile.seen == 2 else f"{profile.seen:,} times"
+    days = (profile.at_s - profile.last_seen_s) / 86_400
+    lately = "" if math.isnan(days) else ", most recently today" if days < 1 else f", most recently {_ago(days)}"
+    return f"Seen {times}{lately}; no order yet."
 
 
 def _ago(days: float) -> str:

@@ -52,6 +52,8 @@ class Profile:
         blocks: shopper side of each block vector by name
         interests: decayed sums by scene and horizon
         made_of: the items each horizon's interest is made of, largest share first
+        seen: how many things they did before that time, whatever the kind
+        last_seen_s: when the last of them with a time was; NaN without any
         behaviour: how they buy; None without any order
         tags: readable names of what they hold; ``recent_tags`` of what they hold lately
         cycles: what they buy again and again, most overdue first
@@ -68,6 +70,8 @@ class Profile:
     blocks: Mapping[str, NDArray[np.floating]]
     interests: InterestSet
     made_of: Mapping[str, tuple[ItemShare, ...]] = field(default_factory=dict)
+    seen: int = 0
+    last_seen_s: float = math.nan
     behaviour: BehaviourFeatures | None = None
     tags: tuple[Tag, ...] = ()
     recent_tags: tuple[Tag, ...] = ()
@@ -96,6 +100,8 @@ class Profile:
             "user_id": self.user_id,
             "at": iso_time(self.at_s),
             "summary": self.describe(),
+            "seen": self.seen,
+            "last_seen": iso_time(self.last_seen_s),
             "attributes": dict(self.attributes),
             "tags": [_plain(tag) for tag in self.tags],
             "recent_tags": [_plain(tag) for tag in self.recent_tags],

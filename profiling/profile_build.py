@@ -73,6 +73,8 @@ def build_profile(
         blocks=blocks,
         interests=state,
         made_of=_made_of(y, log, x, weights, untimed),
+        seen=len(ordered),
+        last_seen_s=float(seconds(ordered[~untimed]).max()) if not untimed.all() else math.nan,
         behaviour=_behaviour_of(request, y),
         tags=_tags(y, log, weights, untimed, at_s, lately=False),
         recent_tags=_tags(y, log, weights, untimed, at_s, lately=True),

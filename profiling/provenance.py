@@ -2,7 +2,7 @@
 
 An interest is a sum, so its parts are its events: the share of event ``i`` is ``<w_i x_i, total> / <total, total>``,
 and shares sum to 1. Events that pull the other way (dislikes, passing fancies) have negative shares. Events of one item
-are told together.
+are told together, items that pull the other way not at all: people read shares as parts of a whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ItemShare:
 
     Attributes:
         item_id, title: the item
-        share: part of the interest; all items' shares sum to 1
+        share: part of what speaks for the interest, in (0, 1]; those of all its items sum to 1
         events: how many events it had
         last_s: when the last one was, seconds since 1970 UTC; NaN where events have no time
     """
@@ -81,7 +81,8 @@ def item_shares(
         item_ids, titles: of every item row, (n_items,)
     """
     found, place = np.unique(rows, return_inverse=True)
-    share = np.bincount(place, shares, minlength=len(found))
+    share = np.maximum(np.bincount(place, shares, minlength=len(found)), 0.0)
+    share /= max(float(share.sum()), 1e-300)
     events = np.bincount(place, minlength=len(found))
     last = np.full(len(found), -np.inf)
     np.maximum.at(last, place, np.nan_to_num(at_s, nan=-np.inf))

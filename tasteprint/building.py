@@ -226,8 +226,11 @@ def _learn(ready: Ready, path: Path, settings: Settings, seed: int, tell: Say) -
         "shoppers": log.n_users,
         "weights": _rounded(model.weights),
         "newcomer_weights": _rounded(model.newcomer_weights),
-        "validation_ndcg@10": None if np.isnan(learned.ndcg) else round(learned.ndcg, 4),
-        "validation_single": _rounded(learned.single),
+        "validation": {
+            protocol: {"ndcg@10": round(found.ndcg, 4), "single": _rounded(found.single)}
+            for protocol, found in chosen.fusion.items()
+            if not np.isnan(found.ndcg)
+        },
         "rankers": [ranker.said() for ranker in chosen.rankers.values()],
         "taste": None if taste is None else dict(taste.about),
         "encoder": str(stamp),

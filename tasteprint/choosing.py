@@ -41,9 +41,7 @@ class Chosen:
         found = default
         for protocol, learned in self.fusion.items():
             weights = {n: w for n, w in found.weights.items() if n not in learned.weights} | dict(learned.weights)
-            single = {**found.single, **learned.single}
-            # chosen weights are for scaled scores
-            found = replace(found, weights=weights, single=single, fusion="scaled")
+            found = replace(found, weights=weights, fusion="scaled")  # chosen weights are for scaled scores
             if protocol != SEARCH:
                 found = replace(
                     found,

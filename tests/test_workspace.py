@@ -49,9 +49,10 @@ def test_what_was_built_and_learned(tiny_workspace: Path) -> None:
     assert about["shoppers"] == shop.events["user_id"].nunique()
     assert about["events"] == len(opened.engine.log) == shop.events["item_id"].notna().sum()
     assert about["weights"] == pytest.approx(dict(opened.engine.recommender.weights), abs=1e-4)
-    assert 0 < about["validation_ndcg@10"] <= 1
-    best = max(value for name, value in about["validation_single"].items() if name in PERSONAL_PARTS)
-    assert about["validation_ndcg@10"] >= best - 1e-4
+    assert set(about["validation"]) == {"time_split", "search_full"}
+    for protocol, found in about["validation"].items():
+        assert max(found["single"].values()) - 1e-4 <= found["ndcg@10"] <= 1
+        assert set(found["single"]) <= set(PERSONAL_PARTS if protocol == "time_split" else SEARCH_PARTS)
     assert opened.last_s == shop.events["at"].max().timestamp()
     assert opened.shop == (tiny_workspace.parent / "shop").resolve()
     assert opened.settings == HASH

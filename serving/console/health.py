@@ -60,8 +60,7 @@ def health(service: Service, kept: Kept) -> dict[str, Any]:
             "known_queries": None if cache is None else {"hits": cache.hits, "misses": cache.misses},
         },
         "quality": {
-            "ndcg": about.get("validation_ndcg@10"),
-            "single": about.get("validation_single") or {},
+            "validation": about.get("validation") or {},
             "rankers": about.get("rankers") or [],
         },
         "weights": dict(engine.recommender.weights),

@@ -45,9 +45,9 @@ def build(
         f"{built.path}: {state}; {about['items']:,} items, {about['events']:,} events, {about['shoppers']:,} shoppers"
     )
     typer.echo("weights: " + ", ".join(f"{name} {weight:g}" for name, weight in about["weights"].items()))
-    if about["validation_ndcg@10"] is not None:
-        best = max(about["validation_single"].items(), key=lambda pair: pair[1])
-        typer.echo(f"validation NDCG@10 {about['validation_ndcg@10']:.4f}; best part alone: {best[0]} {best[1]:.4f}")
+    for protocol, found in about.get("validation", {}).items():
+        best = max(found["single"].items(), key=lambda pair: pair[1])
+        typer.echo(f"{protocol}: validation NDCG@10 {found['ndcg@10']:.4f}; best part alone: {best[0]} {best[1]:.4f}")
     if index := about.get("index"):
         recall = "".join(f", recall of {mix} {found:.3f}" for mix, found in index.get("recall", {}).items())
         typer.echo(f"index: {index['kind']} over {index['texts']:,} distinct texts{recall}")

@@ -73,6 +73,16 @@ def test_a_newcomer_starts_from_the_prior(built):
     json.dumps(nobody.to_json(), allow_nan=False)
 
 
+def test_somebody_who_only_looked_is_no_newcomer(built):
+    _, yardsticks, at_s, by_user = built
+    event = by_user["u013"].iloc[[-1]].assign(kind="view", at=pd.Timestamp(at_s - 3.5 * DAY, unit="s"))
+    events = pd.concat([event.assign(seq=n) for n in range(3)], ignore_index=True)
+    found = build_profile("u013", events, yardsticks, at_s=at_s)
+    assert found.behaviour is None
+    assert "Seen 3 times, most recently 4 days ago; no order yet." in found.describe()
+    assert (found.to_json()["seen"], found.last_seen_s) == (3, at_s - 3.5 * DAY)
+
+
 def test_blocks_come_from_outside(built):
     _, yardsticks, at_s, by_user = built
     blocks = {"meaning": np.zeros(3), "taste": np.asarray([3.0, 4.0])}
@@ -151,10 +161,11 @@ def test_shares_are_exact_and_sum_to_one():
     rows = rng.integers(0, 5, 30)
     ids = np.asarray(list("abcde"), dtype=object)
     told = item_shares(shares, rows, t, ids, ids, top=5)
-    by_item = {s.item_id: s.share for s in told}
-    for k, item_id in enumerate(ids):
-        if item_id in by_item:
-            assert by_item[item_id] == pytest.approx(shares[rows == k].sum())
+    whole = np.asarray([shares[rows == k].sum() for k in range(5)])
+    assert (whole < 0).any()  # something pulls the other way, so the others alone are over 1
+    expected = {ids[k]: whole[k] / whole[whole > 0].sum() for k in range(5) if whole[k] > 0}
+    assert {s.item_id: s.share for s in told} == pytest.approx(expected)
+    assert sum(s.share for s in told) == pytest.approx(1.0)
 
 
 def test_opposites_that_cancel_have_no_parts():

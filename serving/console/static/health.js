@@ -54,14 +54,19 @@ function card(title, rows) {
 }
 
 function qualityCard(quality, weights) {
-  const single = Object.entries(quality.single).sort((a, b) => b[1] - a[1]);
-  const top = Math.max(quality.ndcg || 0, ...single.map(([, value]) => value), 1e-9);
-  const rows = [...(quality.ndcg === null ? [] : [["Everything together", quality.ndcg, true]]), ...single.map(([part, value]) => [partName(part), value, false, weights[part]])];
-  if (!rows.length) return null;
+  const measured = Object.entries(quality.validation);
+  if (!measured.length) return null;
   return h("section", { class: "card", "aria-labelledby": "quality-title" }, h("h2", { id: "quality-title" }, "What each part is worth"),
     h("p", { class: "quiet" }, "NDCG@10 of each part alone and of all together, on the shop’s own validation requests when this version was built."),
-    h("ul", { class: "made bars" }, rows.map(([label, value, whole, weight]) => h("li", { class: whole ? "whole" : null },
-      h("span", {}, quiet(label), weight === undefined ? "" : h("span", { class: "quiet" }, ` weight ${number(weight)}`)), h("span", { class: "n" }, value.toFixed(3)), h("b", { "aria-hidden": "true", css: { "--w": `${(100 * value) / top}%` } })))));
+    ...measured.flatMap(([protocol, found]) => [measured.length > 1 ? h("h3", {}, protocol.startsWith("search") ? "In words" : "Without words") : null, worth(found, weights)].filter(Boolean)));
+}
+
+function worth(found, weights) {
+  const single = Object.entries(found.single).sort((a, b) => b[1] - a[1]);
+  const top = Math.max(found["ndcg@10"], ...single.map(([, value]) => value), 1e-9);
+  const rows = [["Everything together", found["ndcg@10"], true], ...single.map(([part, value]) => [partName(part), value, false, weights[part]])];
+  return h("ul", { class: "made bars" }, rows.map(([label, value, whole, weight]) => h("li", { class: whole ? "whole" : null },
+    h("span", {}, quiet(label), weight === undefined ? "" : h("span", { class: "quiet" }, ` weight ${number(weight)}`)), h("span", { class: "n" }, value.toFixed(3)), h("b", { "aria-hidden": "true", css: { "--w": `${(100 * value) / top}%` } }))));
 }
 
 function trafficCard(routes) {
