@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from record import record
 
-from tasteprint.evaluation.ablation import Bench, Measured, measure_row
+from tasteprint.evaluation.ablation import Bench, Measured, measure_rows
 from tasteprint.evaluation.ablation_rows import Row, rows_of
 from tasteprint.evaluation.first_stage import TasteprintConfig, candidate_parts, choose_settings
-from tasteprint.evaluation.gathered import alone, gather_parts
+from tasteprint.evaluation.gathered import Gathered, alone, gather_parts
 from tasteprint.evaluation.pipeline import wants_taste
 from tasteprint.evaluation.protocol import Options, validation_of
-from tasteprint.evaluation.rank_learning import ties_of
+from tasteprint.evaluation.rank_learning import RankLearningConfig, ties_of
 from tasteprint.evaluation.search_split import judged_to_learn
 from tasteprint.evaluation.significance import clustered_t, holm
 from tasteprint.evaluation.splits import Split
@@ -35,11 +35,16 @@ from tasteprint.profiling.taste_model import TasteModel
 from tasteprint.retrieval.lexical import LexicalConfig, fit_lexical
 from tasteprint.retrieval.many_interests import fit_many_interests
 from tasteprint.retrieval.rank_facts import fit_rank_facts
+from tasteprint.retrieval.ranker import RankerConfig
 from tasteprint.retrieval.recommender import fit_recommender
 from tasteprint.retrieval.scorer import Scorer, TrainingSet
 from tasteprint.retrieval.taste.config import TasteConfig
 
 SEED = 0
+NEAREST = 50
+"""Best items of each part that are candidates."""
+QUICK = {"trees": 120, "learning_rate": 0.1, "patience": 20}
+"""Trees of the rankers: fewer and larger steps than the defaults, the same for every line."""
 
 
 def main() -> None:
@@ -57,14 +62,14 @@ def main() -> None:
         [name for name in bench.found.parts if name not in instead],
         instead=instead,
         asked=bool(split.requests.texts),
-        ranking=TasteprintConfig().ranking,
+        ranking=RankLearningConfig(options=RankerConfig(**QUICK)),
     )
     wanted = [name.strip() for name in told.lines.split(";") if name.strip()]
     rows = tuple(row for row in rows if not wanted or row.name in {"everything", *wanted})
     print(f"fitted and gathered in {(time.monotonic() - began) / 60:.1f} min", flush=True)
     measured = {}
-    for row in rows:
-        measured[row.name] = measure_row(bench, row)
+    for row, one in zip(rows, measure_rows(bench, rows), strict=True):
+        measured[row.name] = one
         first = measured["everything"].ndcg
         difference = measured[row.name].ndcg.mean() - first.mean()
         print(f"{row.name}: {measured[row.name].ndcg.mean():.4f} ({difference:+.4f})", flush=True)
@@ -118,9 +123,11 @@ def _bench(
     )
     extra = {name: scorer for name, (scorer, _) in more.items()}
     answers = judged_to_learn(shop, split)
-    taught = None if answers is None else gather_parts(model, answers.sample(told.requests, rng), extra=extra)
+    taught = (
+        None if answers is None else gather_parts(model, answers.sample(told.requests, rng), extra=extra, n=NEAREST)
+    )
     facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
-    bench = Bench(gather_parts(model, sample, extra=extra), facts, model.text_rows, taught)
+    bench = Bench(gather_parts(model, sample, extra=extra, n=NEAREST), facts, model.text_rows, taught)
     return bench, {name: place for name, (_, place) in more.items()}
 
 

@@ -2,13 +2,13 @@
 
 Parts are fitted once, and the best items of each are kept for every request (`gathered`). For each `Row` weights,
 gate and ranker are chosen again on half of the users or queries and measured on the other half, then the halves change
-places: nobody's value was chosen on their own requests. Shoppers without history are another question (`curves`), and
-what the taste model is made of too: each way of making one is a training of its own.
+places: nobody's value was chosen on their own requests. A ranker reads all parts of its row. Shoppers without history
+are another question (`curves`), and what the taste model is made of too: each way of making one is a training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,25 +70,72 @@ class Measured:
     rankers: tuple[str, ...]
 
 
-def measure_row(bench: Bench, row: Row) -> Measured:
-    """NDCG@10 of every request with the parts and stages of ``row``, everything chosen on the other half."""
-    found = bench.found
-    first = some_users(found.cluster, 0.5, np.random.default_rng(bench.seed))
-    ndcg, weights, rankers = np.zeros(len(first)), [], []
-    for number, chooses in enumerate((first, ~first)):
-        rng = np.random.default_rng([bench.seed, number])
-        sample = found.candidates(row.parts, chooses)
-        chosen, _ = choose_weights(sample)
-        gate = None
-        if row.gate and not found.requests.texts:
-            asks = found.requests.take(np.flatnonzero(chooses))
-            gate = choose_gate(sample, chosen, asks, found.cluster[chooses], rng=rng).gate
-        table = _table(bench, found, row, chosen, gate)
-        learned = _learned(bench, row, table, chooses, chosen, rng=rng)
-        ndcg[~chooses] = _ordered(table, learned)[~chooses]
-        weights.append(chosen)
-        rankers.append(learned.name)
-    return Measured(ndcg, tuple(weights), tuple(rankers))
+def measure_rows(bench: Bench, rows: Sequence[Row]) -> Iterator[Measured]:
+    """NDCG@10 of every request under each row, everything chosen on the other half; one by one.
+
+    What rows have in common is chosen once: weights where the parts are the same, features where nothing is dropped.
+    """
+    halves = [_Half(bench, number) for number in (0, 1)]
+    for row in rows:
+        ndcg, weights, rankers = np.zeros(len(bench.found.requests)), [], []
+        for half in halves:
+            learned, each = half.measured(row)
+            ndcg[~half.chooses] = each[~half.chooses]
+            weights.append(half.weights(row.parts))
+            rankers.append(learned.name)
+        yield Measured(ndcg, tuple(weights), tuple(rankers))
+
+
+class _Half:
+    """One half of the users or queries that chooses.
+
+    Attributes:
+        chooses: its requests, (n_requests,)
+    """
+
+    def __init__(self, bench: Bench, number: int) -> None:
+        first = some_users(bench.found.cluster, 0.5, np.random.default_rng(bench.seed))
+        self.chooses = ~first if number else first
+        self._bench, self._number = bench, number
+        self._weights: dict[tuple[str, ...], dict[str, float]] = {}
+        self._tables: dict[str, tuple[RankTable, RankTable | None]] = {}
+
+    def weights(self, parts: tuple[str, ...]) -> Mapping[str, float]:
+        """What this half weighs the parts with."""
+        if parts not in self._weights:
+            self._weights[parts] = choose_weights(self._bench.found.candidates(parts, self.chooses))[0]
+        return self._weights[parts]
+
+    def measured(self, row: Row) -> tuple[LearnedRanker, Double]:
+        """The second stage that this half comes to, and NDCG@10 of every request under it, (n_requests,)."""
+        rng = np.random.default_rng([self._bench.seed, self._number])
+        gate = self._gate(row, rng) if row.gate else None
+        table, taught = self._read(row, gate)
+        mine = table.take(self.chooses)
+        if taught is None:
+            decides = some_users(self._bench.found.cluster[self.chooses], row.ranking.held_out, rng)
+        else:
+            decides = np.arange(len(mine.count) + len(taught.count)) < len(mine.count)
+            mine = joined(mine, taught)
+        asked = bool(self._bench.found.requests.texts)
+        learned = learn_from_table(mine, decides, row.ranking, rng=rng, groups=(), asked=asked)
+        return learned, table.ndcg(table.start if learned.model is None else learned.model.scores(table.values))
+
+    def _gate(self, row: Row, rng: np.random.Generator) -> Gate | None:
+        """The gate that wins on this half, if one does."""
+        found, weights = self._bench.found, self.weights(row.parts)
+        asks = found.requests.take(np.flatnonzero(self.chooses))
+        sample = found.candidates(row.parts, self.chooses)
+        return choose_gate(sample, weights, asks, found.cluster[self.chooses], rng=rng).gate
+
+    def _read(self, row: Row, gate: Gate | None) -> tuple[RankTable, RankTable | None]:
+        """Tables of the requests and of the judged queries to learn from; the newest are kept for the next row."""
+        key = repr((row.parts, row.dropped, gate, row.ranking.all_parts, row.ranking.popularity))
+        if key not in self._tables:
+            bench, weights = self._bench, self.weights(row.parts)
+            taught = None if bench.taught is None else _table(bench, bench.taught, row, weights, None)
+            self._tables = {key: (_table(bench, bench.found, row, weights, gate), taught)}
+        return self._tables[key]
 
 
 def _table(bench: Bench, found: Gathered, row: Row, weights: Mapping[str, float], gate: Gate | None) -> RankTable:
@@ -132,33 +179,3 @@ def _fused(found: Gathered, row: Row, weights: Mapping[str, float], gate: Gate |
 def _groups(found: Gathered, row: Row) -> tuple[str, ...]:
     """Groups of features that the row's ranker may read."""
     return feature_groups(asked=bool(found.requests.texts), popularity=row.ranking.popularity)
-
-
-def _learned(
-    bench: Bench,
-    row: Row,
-    table: RankTable,
-    chooses: Bools,
-    weights: Mapping[str, float],
-    *,
-    rng: np.random.Generator,
-) -> LearnedRanker:
-    """The second stage that the choosing half comes to."""
-    mine = table.take(chooses)
-    if bench.taught is None:
-        decides = some_users(bench.found.cluster[chooses], row.ranking.held_out, rng)
-    else:
-        taught = _table(bench, bench.taught, row, weights, None)
-        decides = np.arange(len(mine.count) + len(taught.count)) < len(mine.count)
-        mine = joined(mine, taught)
-    beside = tuple(name for name in row.parts if not weights[name] > 0) if row.ranking.all_parts else ()
-    asked = bool(bench.found.requests.texts)
-    return learn_from_table(mine, decides, row.ranking, rng=rng, groups=(), asked=asked, beside=beside)
-
-
-def _ordered(table: RankTable, learned: LearnedRanker) -> Double:
-    """NDCG@10 of each request as the ranker orders it, or the first stage where none won."""
-    if learned.model is None:
-        return table.ndcg(table.start)
-    place = [table.names.index(name) for name in learned.model.names]
-    return table.ndcg(learned.model.scores(table.values[:, place]))

@@ -21,14 +21,14 @@ class Row:
         parts: names of the parts that are used
         ranking: options of the second stage
         dropped: groups of features that the ranker does not read
-        gate: whether a gate is tried
+        gate: whether a gate is tried, which is used where it wins
     """
 
     name: str
     parts: tuple[str, ...]
     ranking: RankLearningConfig = field(default_factory=RankLearningConfig)
     dropped: tuple[str, ...] = ()
-    gate: bool = True
+    gate: bool = False
 
 
 TEXT: tuple[str, ...] = ("taste_long", "taste_short", "text_neighbours")
@@ -64,7 +64,7 @@ def rows_of(
     for name, change in _stages(ranking).items():
         rows.append(replace(whole, name=name, ranking=change))
     if not asked:
-        rows.append(replace(whole, name="without the gate", gate=False))
+        rows.append(replace(whole, name="with the gate", gate=True))
     read = SEARCH_GROUPS if asked else PERSONAL_GROUPS
     return (*rows, *(replace(whole, name=f"ranker without {g}", dropped=(g,)) for g in read if g != "parts"))
 
