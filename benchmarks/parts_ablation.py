@@ -123,11 +123,13 @@ def _bench(
     )
     extra = {name: scorer for name, (scorer, _) in more.items()}
     answers = judged_to_learn(shop, split)
-    taught = (
-        None if answers is None else gather_parts(model, answers.sample(told.requests, rng), extra=extra, n=NEAREST)
-    )
+
+    def gathered(some: Split) -> Gathered:
+        return gather_parts(model, some, extra=extra, n=NEAREST)
+
+    taught = None if answers is None else gathered(answers.sample(told.requests, rng))
     facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
-    bench = Bench(gather_parts(model, sample, extra=extra, n=NEAREST), facts, model.text_rows, taught)
+    bench = Bench(gathered(sample), facts, model.text_rows, taught)
     return bench, {name: place for name, (_, place) in more.items()}
 
 
