@@ -81,6 +81,15 @@ class BlockSpace:
         """Width of each block."""
         return {name: self.items[name].shape[1] for name in BLOCKS}
 
+    @property
+    def memories(self) -> dict[str, float]:
+        """Half-life in seconds of each part that is an interest."""
+        return {
+            "taste_long": self.long_half_life_s,
+            "taste_short": self.short_half_life_s,
+            "behaviour": self.long_half_life_s,
+        }
+
     def shoppers(self, requests: Requests, parts: Collection[str] | None = None) -> dict[str, Float]:
         """Shopper side of each part of a profile but ``meaning``, which is the encoded query; of ``parts`` only.
 
@@ -91,16 +100,22 @@ class BlockSpace:
             ``context`` (n_requests, d_context), how the request's circumstances differ from the shop's usual ones
         """
         wanted = PART_BLOCK if parts is None else parts
-        memories = {
-            "taste_long": self.long_half_life_s,
-            "taste_short": self.short_half_life_s,
-            "behaviour": self.long_half_life_s,
-        }
-        asked = [(name, half_life_s) for name, half_life_s in memories.items() if name in wanted]
+        asked = [(name, half_life_s) for name, half_life_s in self.memories.items() if name in wanted]
         found = interests_of(requests, [(self.items[PART_BLOCK[name]], half_life_s) for name, half_life_s in asked])
+        return self.sides(requests, {name: one for (name, _), one in zip(asked, found, strict=True)}, parts)
+
+    def sides(
+        self,
+        requests: Requests,
+        interests: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+        parts: Collection[str] | None = None,
+    ) -> dict[str, Float]:
+        """As `shoppers` from interests worked out: part -> totals (n_requests, d_b) and weights (n_requests,)."""
+        wanted = PART_BLOCK if parts is None else parts
         told = {}
-        for (name, _), (total, weight) in zip(asked, found, strict=True):
-            told[name] = self._affinity(total, weight) if name == "behaviour" else unit_rows(total)
+        for name, (total, weight) in interests.items():
+            if name in wanted:
+                told[name] = self._affinity(total, weight) if name == "behaviour" else unit_rows(total)
         if self.taste_model is not None and _LEARNED in wanted:
             told[_LEARNED] = self.taste_model.shoppers(requests)
         if "context" in wanted:

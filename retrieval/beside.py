@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.log import Requests
-from .fusion import inverse_scale
+from .scores import Scores, scores_of
 from .weighing import block_scale
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ class Beside:
 
     Attributes:
         vectors: shopper side of the block parts by name, (d_b,) each
-        sources: raw scores of the other parts, each (n_items,)
+        sources: raw scores of the other parts
         scale: what each part's scores are multiplied by
     """
 
     vectors: Mapping[str, Float]
-    sources: Mapping[str, Float]
+    sources: Mapping[str, Scores]
     scale: Mapping[str, float]
 
-    def held(self) -> dict[str, Float]:
+    def held(self) -> dict[str, Float | Scores]:
         """Vector or raw scores of each part by name."""
         return {**self.vectors, **self.sources}
 
@@ -60,7 +60,9 @@ def read_beside(engine: Engine, requests: Requests, vectors: Mapping[str, Float]
     if not names:
         return NOTHING
     mine = {name: vector for name, vector in vectors.items() if name in names}
-    sources = {name: recommender.sources[name].scores(requests)[0] for name in names if name in recommender.sources}
+    past = engine.past_of(requests)
+    fitted = {name: recommender.sources[name] for name in names if name in recommender.sources}
+    sources = {name: scores_of(source, name, past, requests) for name, source in fitted.items()}
     scale = {name: block_scale(engine, name, vector, asked) for name, vector in mine.items()}
-    scale |= {name: float(inverse_scale(name, scores[None], asked=asked)[0]) for name, scores in sources.items()}
+    scale |= {name: scores.scale(name, asked=asked) for name, scores in sources.items()}
     return Beside(mine, sources, scale)

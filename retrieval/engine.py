@@ -25,6 +25,7 @@ from .filters import Filters, ItemFacts, allowed_items, item_facts
 from .index import ItemIndex
 from .one_shopper import no_history, one_user, request_context
 from .page import make_page
+from .past import Past, Pasts
 from .ranking import Answer
 from .recommender import Recommender
 from .rules import NO_RULES, RulesConfig, excluded
@@ -200,6 +201,14 @@ class Engine:
             said = (*view.read_as(), *asked.said, *page.said)
             short = self._shortage(len(page.rows), k, asked.filters, allowed, len(bought))
             return Answer(page.recommendations(explain=explain), intent, short, page.exact, said)
+
+    def past_of(self, requests: Requests) -> Past:
+        """The history of one request gone through; of a history that is asked about again, what was found then."""
+        return self._pasts.of(requests, lambda: Past.of(self.recommender, requests))
+
+    @cached_property
+    def _pasts(self) -> Pasts:
+        return Pasts()
 
     @property
     def currency(self) -> str | None:

@@ -13,26 +13,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..profiling.blocks import PART_BLOCK, BlockSpace
-from ..profiling.interest import decay
-from ..profiling.interest_batch import event_weights
-from ..profiling.log import Requests
 from .alike import AlikeModel
-from .histories import steps_ago
-from .largest import spans
 from .neighbours import NeighboursModel
+from .past import Past
 from .ranking import Reason, past_events
-from .repeats import OwnMostBoughtModel, RepeatModel
-from .scorer import Scorer
+from .repeats import OwnMostBoughtModel
+from .scores import Events, Scores
 
 if TYPE_CHECKING:
     from .recommender import Recommender
-
-Events = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Rows of past items, each once, (n_distinct,), and what each adds to each explained item (n_distinct, n_rows)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,92 +32,30 @@ class Told:
     """The history of one request, and the items whose scores are to be told by it.
 
     Attributes:
-        requests: the one request
+        past: the history
+        now_s: time of the request, seconds since 1970 UTC
         space: item blocks
-        rows: the items, (n_rows,)
+        rows: the items, each once, (n_rows,)
     """
 
-    requests: Requests
+    past: Past
+    now_s: float
     space: BlockSpace
     rows: NDArray[np.int64]
 
     @cached_property
-    def event(self) -> NDArray[np.int64]:
-        """Events of the history, oldest first, (n_events,)."""
-        return self.requests.events()[1]
-
-    @cached_property
-    def _items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        item, place = np.unique(self.requests.log.item[self.event], return_inverse=True)
-        return item.astype(np.int64), place
-
-    @property
-    def item(self) -> NDArray[np.int64]:
-        """Item rows of the history, each once, (n_distinct,)."""
-        return self._items[0]
-
-    def by_item(self, weight: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Sum of ``weight`` over the events of each item of the history; that of the newest events if it is shorter."""
-        place = self._items[1][len(self.event) - len(weight) :]
-        return np.bincount(place, weight, minlength=len(self.item)).astype(np.float64)
-
-    @cached_property
-    def likeness(self) -> NDArray[np.float64]:
+    def likeness(self) -> NDArray[np.float32]:
         """Inner product of the taste rows of each history item and each told one, (n_distinct, n_rows)."""
-        return self._taste @ self.space.items["taste"][self.rows].T.astype(np.float64)
+        taste = self.space.items["taste"]
+        return taste[self.past.item] @ taste[self.rows].T
 
-    @cached_property
-    def _taste(self) -> NDArray[np.float64]:
-        return self.space.items["taste"][self.item].astype(np.float64)
-
-    @cached_property
-    def same(self) -> NDArray[np.float64]:
-        """1 where a history item is the told one, else 0, (n_distinct, n_rows)."""
-        return (self.item[:, None] == self.rows[None, :]).astype(np.float64)
-
-    @cached_property
-    def _signed(self) -> NDArray[np.float64]:
-        return event_weights(self.requests.log)[self.event]
-
-    def taste_events(self, half_life_s: float) -> Events:
-        """What each item of the history adds to the cosine with taste, before weights."""
-        age_s = self.requests.now_s[0] - self.requests.log.at_s[self.event]
-        share = self.by_item(self._signed * decay(age_s, half_life_s))
-        norm = float(np.linalg.norm(share @ self._taste))
-        if norm <= 1e-12:
-            return self.item, np.zeros((len(self.item), len(self.rows)))
-        return self.item, (share / norm)[:, None] * self.likeness
-
-    def source_events(self, source: Scorer) -> Events | None:
-        """What each item of the history adds to a source's score, None where the source has no events."""
-        if isinstance(source, NeighboursModel):
-            _, event, age = steps_ago(self.requests, source.ties, last=source.last)
-            weight = self.by_item(source.event_weight(self.requests, event, age))
-            used = np.flatnonzero(weight)
-            return self.item[used], weight[used, None] * entries(source.weights, self.item[used], self.rows)
-        if isinstance(source, RepeatModel):
-            weight = self.by_item(source.event_weight(self.requests))
-            return self.item, weight[:, None] * source.item_factor[self.rows] * self.same
-        if isinstance(source, OwnMostBoughtModel):
-            return self.item, self.by_item(1.0 * (self.requests.log.weight[self.event] > 0))[:, None] * self.same
-        return None
-
-
-def entries(matrix: sp.csr_matrix, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The entries of a sparse matrix where these rows and columns meet, (n_row, n_column)."""
-    first, last = matrix.indptr[row], matrix.indptr[row + 1]
-    place = spans(first, last)
-    found = np.full(matrix.shape[1], -1, dtype=np.int64)
-    found[column] = np.arange(len(column))
-    at = found[matrix.indices[place]]
-    kept = np.flatnonzero(at >= 0)
-    out = np.zeros((len(row), len(column)))
-    out[np.repeat(np.arange(len(row)), last - first)[kept], at[kept]] = matrix.data[place[kept]]
-    return out
+    def taste_events(self, part: str) -> Events:
+        """What each item of the history adds to the cosine with a part of taste, before weights."""
+        return self.past.item, self.past.shares(part, self.space, self.now_s)[:, None] * self.likeness
 
 
 def raw_part(
-    model: Recommender, told: Told, name: str, held: NDArray[np.float32]
+    model: Recommender, told: Told, name: str, held: NDArray[np.float32] | Scores
 ) -> tuple[dict[str, NDArray[np.float64]], Events | None]:
     """A part's raw score of each told item by what it is told as, (n_rows,) each, and its past events.
 
@@ -136,15 +66,14 @@ def raw_part(
         model: whose part it is
         told: the request and the items
         name: of the part
-        held: a block part's shopper side (d_b,), or any other part's raw scores (n_items,)
+        held: a block part's shopper side (d_b,), or any other part's raw scores
     """
     space, rows = model.space, told.rows
-    if name in PART_BLOCK:
+    if isinstance(held, np.ndarray):
         raw = space.items[PART_BLOCK[name]][rows].astype(np.float64) @ held
         if name not in ("taste_long", "taste_short"):
             return {name: raw}, None
-        half_life_s = space.long_half_life_s if name == "taste_long" else space.short_half_life_s
-        return {name: raw}, told.taste_events(half_life_s)
+        return {name: raw}, told.taste_events(name)
     raw = held[rows].astype(np.float64)
     source = model.sources.get(name)  # what a query is understood as is no source
     if source is None:
@@ -156,7 +85,7 @@ def raw_part(
     if isinstance(source, NeighboursModel | OwnMostBoughtModel):
         ties = source.tie_break[rows].astype(np.float64)
         parts = {name: raw - ties, "popular": ties}
-    return parts, told.source_events(source)
+    return parts, held.events(rows)
 
 
 def reasons_of(
@@ -169,17 +98,15 @@ def reasons_of(
         events: what past items add inside a part
         item_ids: external ids of the catalogue, (n_items,)
     """
-    told = {name: amount.tolist() for name, amount in amounts.items()}
+    names = sorted(amounts)  # equal amounts are told in this order
+    table = np.stack([np.asarray(amounts[name], dtype=np.float64) for name in names])  # (n_parts, n_rows)
+    order, column = np.argsort(-table, axis=0, kind="stable").T.tolist(), table.T.tolist()
     past = {name: past_events(item_ids, *found) for name, found in events.items()}
-    nothing: tuple[tuple[str, float], ...] = ()
-    columns = range(len(next(iter(told.values()), ())))
+    none: list[Sequence[tuple[str, float]]] = [()] * table.shape[1]
+    behind = [past.get(name, none) for name in names]
     return [
-        tuple(
-            Reason(name, amount[column], past[name][column] if name in past else nothing)
-            for name, amount in sorted(told.items(), key=lambda part: (-part[1][column], part[0]))
-            if amount[column]
-        )
-        for column in columns
+        tuple(Reason(names[part], amount[part], behind[part][told]) for part in parts if amount[part])
+        for told, (parts, amount) in enumerate(zip(order, column, strict=True))
     ]
 
 

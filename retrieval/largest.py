@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -40,9 +42,40 @@ def spans(first: NDArray[np.integer], last: NDArray[np.integer]) -> NDArray[np.i
     return np.arange(int(end[-1]) if len(end) else 0) + np.repeat(first - (end - length), length)
 
 
+def pieces(values: NDArray[Any], first: NDArray[np.integer], last: NDArray[np.integer]) -> list[NDArray[Any]]:
+    """Views of ``values`` from ``first[i]`` to ``last[i] - 1`` of every i: quicker put together than place by place."""
+    return [values[begin:end] for begin, end in zip(first.tolist(), last.tolist(), strict=True)]
+
+
 def rows_summed(matrix: sp.csr_matrix, rows: NDArray[np.integer], weight: NDArray[np.floating]) -> NDArray[np.float32]:
     """Weighted sum of some rows of a sparse matrix with its zeros, (n_columns,); nothing sparse is made for it."""
+    column, value = row_entries(matrix, rows, weight)
+    return np.bincount(column, value, minlength=matrix.shape[1]).astype(np.float32)
+
+
+def row_entries(
+    matrix: sp.csr_matrix, rows: NDArray[np.integer], weight: NDArray[np.floating]
+) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+    """Column and weighted value of every entry of some rows of a sparse matrix, (n_entries,) each."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
     first, last = matrix.indptr[rows], matrix.indptr[rows + 1]
-    place = spans(first, last)
-    value = matrix.data[place] * np.repeat(weight, last - first)
-    return np.bincount(matrix.indices[place], value, minlength=matrix.shape[1]).astype(np.float32)
+    value = np.concatenate(pieces(matrix.data, first, last)) * np.repeat(weight, last - first)
+    return np.concatenate(pieces(matrix.indices, first, last)), value
+
+
+def entries(matrix: sp.csr_matrix, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The entries of a sparse matrix where these rows and columns meet, (n_row, n_column); no column twice."""
+    out = np.zeros((len(row), len(column)))
+    if not len(row):
+        return out
+    first, last = matrix.indptr[row], matrix.indptr[row + 1]
+    wanted = np.zeros(matrix.shape[1], dtype=bool)
+    wanted[column] = True
+    hit = np.flatnonzero(wanted[np.concatenate(pieces(matrix.indices, first, last))])
+    end = np.cumsum(last - first)
+    owner = np.searchsorted(end, hit, side="right")
+    place = last[owner] - end[owner] + hit
+    order = np.argsort(column)
+    out[owner, order[np.searchsorted(column, matrix.indices[place], sorter=order)]] = matrix.data[place]
+    return out

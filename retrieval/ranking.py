@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,7 @@ class Ranking:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """One addend of a score.
 
     Attributes:
@@ -53,37 +52,38 @@ class Reason:
 
 
 _SHOWN = 8
+_FEW = 64  # past items up to which sorting them all is quicker than looking for the largest
 
 
 @dataclass(frozen=True, eq=False)
 class PastEvents(Sequence[tuple[str, float]]):
     """What each past item adds to one told item, largest amount first, ties by row; amounts of 0 are left out.
 
-    A sequence of (item id, amount) that is put in order when somebody looks: answers tell the first few, and most
-    shoppers have hundreds. Made by `past_events`.
+    A sequence of (item id, amount) of which the first few are in order at once, the others when somebody looks: answers
+    tell the first few, and most shoppers have hundreds. Made by `past_events`.
 
     Attributes:
         item_ids: external ids of the catalogue, (n_items,)
         rows: item row of each past item, rising, (n_past,)
         amounts: what each adds, (n_past,)
-        first: places of the largest, in order, at most `_SHOWN`
+        first: the `_SHOWN` largest, in order; fewer only where the others add nothing
     """
 
     item_ids: NDArray[np.object_]
     rows: NDArray[np.int64]
     amounts: NDArray[np.float64]
-    first: NDArray[np.int64]
+    first: tuple[tuple[str, float], ...]
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.amounts))
 
     def __bool__(self) -> bool:
-        return bool(len(self.first)) and bool(self.amounts[self.first[0]])
+        return bool(self.first)
 
     def __iter__(self) -> Iterator[tuple[str, float]]:
-        yield from self._first
-        if len(self) > len(self._first):
-            yield from self._all[len(self._first) :]
+        yield from self.first
+        if len(self) > len(self.first):
+            yield from self._all[len(self.first) :]
 
     @overload
     def __getitem__(self, index: int) -> tuple[str, float]: ...
@@ -91,36 +91,47 @@ class PastEvents(Sequence[tuple[str, float]]):
     def __getitem__(self, index: slice) -> tuple[tuple[str, float], ...]: ...
     def __getitem__(self, index: int | slice) -> Any:
         last = index if isinstance(index, int) else index.stop
-        near = last is not None and 0 <= last < len(self._first) and (isinstance(index, int) or index.step is None)
-        return (self._first if near else self._all)[index]
-
-    @cached_property
-    def _first(self) -> tuple[tuple[str, float], ...]:
-        return self._told(self.first)
+        near = last is not None and 0 <= last < len(self.first) and (isinstance(index, int) or index.step is None)
+        return (self.first if near else self._all)[index]
 
     @cached_property
     def _all(self) -> tuple[tuple[str, float], ...]:
-        return self._told(np.argsort(-np.abs(self.amounts), kind="stable"))
-
-    def _told(self, places: NDArray[np.intp]) -> tuple[tuple[str, float], ...]:
-        """These places, in their order."""
-        amounts = self.amounts[places].tolist()
-        ids = self.item_ids[self.rows[places]].tolist()
+        order = np.argsort(-np.abs(self.amounts), kind="stable")
+        ids, amounts = self.item_ids[self.rows[order]].tolist(), self.amounts[order].tolist()
         return tuple((item_id, amount) for item_id, amount in zip(ids, amounts, strict=True) if amount)
 
 
 def past_events(
     item_ids: NDArray[np.object_], rows: NDArray[np.int64], amounts: NDArray[np.float64]
-) -> list[PastEvents]:
-    """The past items behind each of some told items.
+) -> list[Sequence[tuple[str, float]]]:
+    """The past items behind each of some told items: (item id, amount), largest amount first, ties by row, without 0.
 
     Args:
         item_ids: external ids of the catalogue, (n_items,)
         rows: item row of each past item, rising, each once, (n_past,)
         amounts: what each adds to each told item, (n_past, n_told)
     """
-    first = np.argsort(-np.abs(amounts), axis=0, kind="stable")[:_SHOWN]
-    return [PastEvents(item_ids, rows, amounts[:, told], first[:, told]) for told in range(amounts.shape[1])]
+    table = np.ascontiguousarray(amounts.T)  # (n_told, n_past)
+    place = _first_places(np.abs(table))
+    ids, adds = item_ids[rows[place]].tolist(), np.take_along_axis(table, place, axis=1).tolist()
+    told = [
+        tuple((item_id, add) for item_id, add in zip(*pair, strict=True) if add) for pair in zip(ids, adds, strict=True)
+    ]
+    if len(rows) <= _SHOWN:
+        return list(told)
+    return [PastEvents(item_ids, rows, amount, first) for amount, first in zip(table, told, strict=True)]
+
+
+def _first_places(size: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Places of the `_SHOWN` largest numbers of each row, largest first, ties by place, (n_rows, at most `_SHOWN`)."""
+    if size.shape[1] > _FEW:
+        edge = np.partition(size, -_SHOWN, axis=1)[:, -_SHOWN, None]
+        row, place = np.nonzero(size >= edge)
+        if len(row) == _SHOWN * len(size):  # no ties at the edge, as is usual
+            some = place.reshape(len(size), _SHOWN)
+            order = np.argsort(-np.take_along_axis(size, some, axis=1), axis=1, kind="stable")
+            return np.take_along_axis(some, order, axis=1)
+    return np.argsort(-size, axis=1, kind="stable")[:, :_SHOWN]
 
 
 @dataclass(frozen=True)

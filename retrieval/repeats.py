@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,11 @@ class RepeatModel:
 
     half_life_s: float
     item_factor: NDArray[np.float32]
+
+    @cached_property
+    def nothing(self) -> NDArray[np.float32]:
+        """Scores of who bought nothing before, (n_items,)."""
+        return np.zeros_like(self.item_factor)
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Decayed own counts, (n_requests, n_items); 0 for everything not bought before."""

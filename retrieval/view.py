@@ -18,13 +18,15 @@ from ..profiling.blocks import PART_BLOCK
 from ..profiling.intent_types import Intent
 from ..profiling.log import Requests
 from .beside import NOTHING, Beside, read_beside
-from .explanation import Events, Told, raw_part, reasons_of, sentence
-from .fusion import inverse_scale, reciprocal_rank
+from .explanation import Told, raw_part, reasons_of, sentence
+from .fusion import reciprocal_rank
 from .largest import largest, spans
 from .lexical import LexicalModel
+from .past import Past
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
+from .scores import Events, Plain, Scores, scores_of, weighted_sum
 from .second_stage import SecondStage
 from .understanding import PART
 from .weighing import (
@@ -51,8 +53,9 @@ class View:
     """One request with its parts worked out.
 
     Attributes:
+        past: the shopper's history, gone through
         vectors: shopper side of the block parts by name
-        sources: raw scores of the other parts, each (n_items,)
+        sources: raw scores of the other parts
         factor: weight times scale of each part; empty where ranks are fused
         shares: what each part adds where ranks are fused, each (n_items,); else empty
         query_vector: text blocks, weighted, side by side: what FAISS is asked, (dim,)
@@ -65,8 +68,9 @@ class View:
 
     engine: Engine
     requests: Requests
+    past: Past
     vectors: Mapping[str, NDArray[np.float32]]
-    sources: Mapping[str, NDArray[np.float32]]
+    sources: Mapping[str, Scores]
     factor: Mapping[str, float]
     shares: Mapping[str, NDArray[np.float32]]
     intent: Intent | None
@@ -117,28 +121,28 @@ class View:
         stage = recommender.stage_for(asked=asked) if weights is None and known else None
         read_too = () if stage is None else recommender.read_beside(asked=asked)
         needed = {*(name for name, weight in chosen.items() if weight), *read_too}
-        sides = {name: rows[0] for name, rows in recommender.space.shoppers(requests, needed).items()}
+        past = engine.past_of(requests)
+        interests = past.interests(recommender.space, float(requests.now_s[0]))
+        sides = {name: rows[0] for name, rows in recommender.space.sides(requests, interests, needed).items()}
         sides |= {} if query is None else {"meaning": query[0]}
         vectors = {name: vector for name, vector in sides.items() if chosen.get(name)}
-        sources = {n: s.scores(requests)[0] for n, s in recommender.sources.items() if chosen.get(n)}
+        sources = {n: scores_of(s, n, past, requests) for n, s in recommender.sources.items() if chosen.get(n)}
         if recommender.fusion == "reciprocal_rank" and weights is None:
-            return _ranked(engine, requests, vectors, sources, chosen, intent)
+            return _ranked(engine, requests, past, vectors, sources, chosen, intent)
         factor = {}
         for name, vector in vectors.items():
             factor[name] = chosen[name] * (block_scale(engine, name, vector, asked) if weights is None else 1.0)
         dims = recommender.space.dims
-        others = np.zeros(engine.log.n_items, dtype=np.float32)
-        weighted = np.empty_like(others)
         for name, scores in sources.items():
-            scale = float(inverse_scale(name, scores[None], asked=asked)[0]) if weights is None else 1.0
-            factor[name] = chosen[name] * scale
-            others += np.multiply(scores, np.float32(factor[name]), out=weighted)
+            factor[name] = chosen[name] * (scores.scale(name, asked=asked) if weights is None else 1.0)
+        others = weighted_sum([(scores, factor[name]) for name, scores in sources.items()], engine.log.n_items)
         if boosts is not None:
-            sources, chosen, factor = {**sources, PART: boosts}, {**chosen, PART: 1.0}, {**factor, PART: 1.0}
+            sources, chosen, factor = {**sources, PART: Plain(boosts)}, {**chosen, PART: 1.0}, {**factor, PART: 1.0}
             others += boosts
         fused, rest = (fused_vector(dims, vectors, factor, blocks=blocks) for blocks in (TEXT_BLOCKS, REST_BLOCKS))
         beside = NOTHING if stage is None else read_beside(engine, requests, sides)
-        return View(engine, requests, vectors, sources, factor, {}, intent, fused, rest, others, chosen, stage, beside)
+        sums = (fused, rest, others)
+        return View(engine, requests, past, vectors, sources, factor, {}, intent, *sums, chosen, stage, beside)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
@@ -202,7 +206,7 @@ class View:
             return None
         rows, proven = self.best(max(k, self.stage.depth), allowed)
         rows = rows if also is None else np.concatenate([rows, np.setdiff1d(also, rows)])
-        items, held = self.engine.recommender.space.items, {**self.vectors, **self.sources}
+        items, held = self.engine.recommender.space.items, self._held()
         scale = {name: self.factor[name] / self.weights[name] for name in PARTS if name in held}
         scaled = {name: scaled_scores(items, name, held[name], scale[name], rows) for name in scale}
         asked = bool(self.requests.texts)
@@ -233,7 +237,7 @@ class View:
     ) -> tuple[Recommendation, ...]:
         """The items at ``rows``, in this order, with reasons: those of the second stage where it ordered them."""
         engine, ids = self.engine, self.engine.log.item_ids
-        history = Told(self.requests, engine.recommender.space, rows)
+        history = Told(self.past, float(self.requests.now_s[0]), engine.recommender.space, rows)
         amounts, events = self._parts(history) if explain else ({}, {})
         if anew is not None:
             anew = anew.take(anew.positions(rows))
@@ -278,16 +282,19 @@ class View:
         """What each part adds to each row's score, and each past event inside the parts that are sums over events."""
         amounts: dict[str, NDArray[np.float64]] = {}
         events: dict[str, Events] = {}
-        rows = history.rows
-        for name in (part for part in (*PARTS, PART) if part in self.vectors or part in self.sources):
-            held = self.vectors[name] if name in self.vectors else self.sources[name]
-            raw, found = raw_part(self.engine.recommender, history, name, held)
+        rows, held = history.rows, self._held()
+        for name in (part for part in (*PARTS, PART) if part in held):
+            raw, found = raw_part(self.engine.recommender, history, name, held[name])
             factor = self._row_factor(name, sum(raw.values(), np.zeros(len(rows))), rows)
             for told, part in raw.items():
                 amounts[told] = amounts.get(told, 0.0) + part * factor
             if found is not None:
                 events[name] = (found[0], found[1] * factor)
         return amounts, events
+
+    def _held(self) -> dict[str, NDArray[np.float32] | Scores]:
+        """Vector or raw scores of each part by name."""
+        return {**self.vectors, **self.sources}
 
     def _row_factor(self, name: str, raw: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """What a part's raw score of each row is multiplied by, (n_rows,); with ranks fused it differs by row."""
@@ -300,18 +307,19 @@ class View:
 def _ranked(
     engine: Engine,
     requests: Requests,
+    past: Past,
     vectors: Mapping[str, NDArray[np.float32]],
-    sources: Mapping[str, NDArray[np.float32]],
+    sources: Mapping[str, Scores],
     weights: Mapping[str, float],
     intent: Intent | None,
 ) -> View:
     """The view of a request whose parts are fused by rank: every part is scored whole, and nothing is left to FAISS."""
     space = engine.recommender.space
     blocks = {name: space.items[PART_BLOCK[name]] @ vector for name, vector in vectors.items()}
-    scored = {**blocks, **sources}
+    scored = {**blocks, **{name: source.whole for name, source in sources.items()}}
     shares = {name: np.float32(weights[name]) * reciprocal_rank(part[None])[0] for name, part in scored.items()}
     others = np.zeros(engine.log.n_items, dtype=np.float32)
     for share in shares.values():
         others += share
     none, no_rest = (np.zeros(width, dtype=np.float32) for width in (engine.texts.shape[1], engine.rest_range.shape[1]))
-    return View(engine, requests, vectors, sources, {}, shares, intent, none, no_rest, others, weights)
+    return View(engine, requests, past, vectors, sources, {}, shares, intent, none, no_rest, others, weights)

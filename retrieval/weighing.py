@@ -17,6 +17,7 @@ from .fusion import FAR
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .scores import Scores
 
 TEXT_BLOCKS: tuple[str, ...] = ("meaning", "taste")
 """Blocks made of item text alone: searched by FAISS, once for all items of one text."""
@@ -96,7 +97,7 @@ def rest_scores(
 def scaled_scores(
     items: Mapping[str, NDArray[np.float32]],
     part: str,
-    held: NDArray[np.float32],
+    held: NDArray[np.float32] | Scores,
     scale: float,
     rows: NDArray[np.int64],
 ) -> NDArray[np.float32]:
@@ -105,11 +106,11 @@ def scaled_scores(
     Args:
         items: blocks of the catalogue, (n_items, d_b) each
         part: its name
-        held: a block part's shopper side (d_b,), or any other part's raw scores (n_items,)
+        held: a block part's shopper side (d_b,), or any other part's raw scores
         scale: what its scores are multiplied by
         rows: item rows
     """
-    if part in PART_BLOCK:
+    if isinstance(held, np.ndarray):
         return items[PART_BLOCK[part]][rows] @ (held * np.float32(scale))
     return held[rows] * np.float32(scale)
 

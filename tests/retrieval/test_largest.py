@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tasteprint.retrieval.explanation import entries
-from tasteprint.retrieval.largest import largest, spans
+from tasteprint.retrieval.largest import entries, largest, spans
 
 
 @pytest.mark.parametrize("n", [1, 7, 300, 20_000])

@@ -1,0 +1,180 @@
+"""Raw scores of a catalogue for one request, worked out only as far as somebody looks.
+
+Most of what a source says it says to everybody, and the rest is about few items: those a shopper took, or those beside
+them. `Plain` and `Summed` hold the two apart, so that a request makes few passes over the catalogue; ``whole`` is there
+for who needs every score. Scaling and weights are `view`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..profiling.log import Requests
+from .fusion import inverse_scale
+from .largest import entries, row_entries
+from .neighbours import NeighboursModel
+from .past import Past
+from .repeats import OwnMostBoughtModel, RepeatModel
+
+if TYPE_CHECKING:
+    from .scorer import Scorer
+
+Float = NDArray[np.float32]
+Events = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Rows of past items, each once, (n_distinct,), and what each adds to each told item (n_distinct, n_rows)."""
+Addends = tuple[NDArray[np.integer], NDArray[np.floating]]
+"""Item rows, with repeats, and what is added to each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """What everybody is told, and more about a few items.
+
+    Attributes:
+        shared: scores of every item, (n_items,); not to be written to
+        own: items of which more is said, each once, rising, (n,); None = there can be none
+        more: what, >= 0, (n,)
+        bare: whether ``shared`` is nothing but zeros, which need not be added
+    """
+
+    shared: Float
+    own: NDArray[np.int64] | None = None
+    more: Float | None = None
+    bare: bool = False
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Float:
+        """The scores of the items at ``rows``, (n_rows,)."""
+        told = self.shared[rows]
+        if self.own is not None and self.more is not None and len(self.own):
+            place = np.minimum(np.searchsorted(self.own, rows), len(self.own) - 1)
+            told += np.where(self.own[place] == rows, self.more[place], np.float32(0))
+        return told
+
+    @cached_property
+    def whole(self) -> Float:
+        """All of them, (n_items,)."""
+        if self.own is None or self.more is None:
+            return self.shared
+        told = self.shared.copy()
+        told[self.own] += self.more
+        return told
+
+    def scale(self, part: str, *, asked: bool) -> float:
+        """`fusion.inverse_scale` of a part with these scores."""
+        if not asked or self.own is None or self.more is None:
+            return float(inverse_scale(part, self.whole[None], asked=asked)[0])
+        best = max(float(self.shared.max(initial=0.0)), float((self.shared[self.own] + self.more).max(initial=0.0)))
+        return float(inverse_scale(part, np.array([[best]], dtype=np.float32), asked=asked)[0])
+
+    def added(self) -> Addends | None:
+        """What is said beside ``shared``."""
+        return None if self.own is None or self.more is None else (self.own, self.more)
+
+    def events(self, rows: NDArray[np.int64]) -> Events | None:
+        """What past items add to the scores of these: each to its own. None where scores are no sum over events."""
+        if self.own is None or self.more is None:
+            return None
+        hit = np.flatnonzero(np.isin(self.own, rows))
+        own = self.own[hit]
+        return own, (own[:, None] == rows) * self.more[hit, None].astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Summed:
+    """A weighted sum of rows of a sparse matrix, and what everybody is told.
+
+    Attributes:
+        source: whose rows
+        name: of the source
+        past: the history that says which; remembers the scales, which need every score
+    """
+
+    source: NeighboursModel
+    name: str
+    past: Past
+    bare = False
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Float:
+        """The scores of the items at ``rows``, (n_rows,)."""
+        _, adds = self.events(rows)
+        return (adds.sum(axis=0) + self.source.tie_break[rows]).astype(np.float32)
+
+    @property
+    def shared(self) -> Float:
+        """What everybody is told, (n_items,)."""
+        return self.source.tie_break
+
+    @cached_property
+    def whole(self) -> Float:
+        """All of them, (n_items,)."""
+        return summed((self.added(),), len(self.shared)) + self.shared
+
+    def scale(self, part: str, *, asked: bool) -> float:
+        """`fusion.inverse_scale` of a part with these scores."""
+        known = self.past.scales.get((self.name, asked))
+        if known is None:
+            known = float(inverse_scale(part, self.whole[None], asked=asked)[0])
+            self.past.scales[self.name, asked] = known
+        return known
+
+    def added(self) -> Addends:
+        """What is said beside ``shared``."""
+        return self._added
+
+    def events(self, rows: NDArray[np.int64]) -> Events:
+        """What past items add to the scores of these."""
+        item, count = self._used
+        weight = entries(self.source.weights, item, rows)
+        some = weight.any(axis=1)
+        return item[some], count[some, None] * weight[some]
+
+    @cached_property
+    def _used(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        count = self.past.counted[self.name]
+        used = np.flatnonzero(count)
+        return self.past.item[used], count[used]
+
+    @cached_property
+    def _added(self) -> Addends:
+        return row_entries(self.source.weights, *self._used)
+
+
+Scores = Plain | Summed
+
+
+def scores_of(source: Scorer, name: str, past: Past, requests: Requests) -> Scores:
+    """What a source says to the one request: as its own ``scores``, from a history that was gone through."""
+    if isinstance(source, NeighboursModel):
+        return Summed(source, name, past)
+    if isinstance(source, RepeatModel | OwnMostBoughtModel):
+        count = past.counts(name, float(requests.now_s[0]))
+        some = np.flatnonzero(count)
+        own, more = past.item[some], count[some].astype(np.float32)
+        if isinstance(source, OwnMostBoughtModel):
+            return Plain(source.tie_break, own, more)
+        return Plain(source.nothing, own, source.item_factor[own] * more, bare=True)
+    return Plain(source.scores(requests)[0])
+
+
+def summed(parts: Iterable[Addends], n_items: int) -> Float:
+    """The addends of each item added up, (n_items,)."""
+    columns, values = zip(*parts, strict=True)
+    return np.bincount(np.concatenate(columns), np.concatenate(values), minlength=n_items).astype(np.float32)
+
+
+def weighted_sum(parts: Iterable[tuple[Scores, float]], n_items: int) -> Float:
+    """Scores times a factor each, added up over the catalogue, (n_items,)."""
+    total, room = np.zeros(n_items, dtype=np.float32), np.empty(n_items, dtype=np.float32)
+    beside = []
+    for scores, factor in parts:
+        if not scores.bare:
+            total += np.multiply(scores.shared, np.float32(factor), out=room)
+        if (added := scores.added()) is not None:
+            beside.append((added[0], added[1] * factor))
+    return total + summed(beside, n_items) if beside else total
