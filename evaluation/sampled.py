@@ -12,8 +12,8 @@ from ..profiling.log import Requests
 from ..retrieval.fusion import Candidates, candidates, merge_candidates
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import Scorer
-from .metrics import ideal_dcg
-from .ranking import seen
+from .metrics import ideal_dcg, look_up
+from .ranking import seen, top_k
 from .splits import Split
 
 _BATCH = 128
@@ -34,16 +34,17 @@ def gather(model: Recommender, sample: Split, *, n: int) -> Candidates:
 
 
 def single_ndcg(scorer: Scorer, sample: Split) -> float:
-    """NDCG@10 of one scorer alone."""
-    batches = []
-    ideal = ideal_dcg(sample.truth, 10).astype(np.float32)
+    """NDCG@10 of one scorer alone; a request without a right item counts 0."""
+    ideal = ideal_dcg(sample.truth, 10)
+    gained = np.zeros(len(sample.requests))
     for first in range(0, len(sample.requests), _BATCH):
         rows = np.arange(first, min(first + _BATCH, len(sample.requests)))
         requests = sample.requests.take(rows)
-        gain = gain_rows(sample, rows, requests.log.n_items)
-        allowed = allowed_rows(sample, requests, rows)
-        batches.append(candidates({"only": scorer.scores(requests)}, gain, ideal[rows], allowed=allowed, n=10))
-    return merge_candidates(batches).ndcg([1.0])
+        scores, allowed = scorer.scores(requests), allowed_rows(sample, requests, rows)
+        best = top_k(scores if allowed is None else np.where(allowed, scores, np.float32(-np.inf)), 10)
+        gain = look_up(best.items, best.valid, sample.truth.take(rows)).gain
+        gained[rows] = gain @ (1.0 / np.log2(np.arange(2, gain.shape[1] + 2)))
+    return float(np.mean(gained / np.maximum(ideal, 1e-12)))
 
 
 def gain_rows(sample: Split, rows: NDArray[np.int64], n_items: int) -> NDArray[np.float32]:
