@@ -13,6 +13,7 @@ from tasteprint.evaluation.baselines.chance import fit_random
 from tasteprint.evaluation.gathered import alone, gather_parts
 from tasteprint.evaluation.rank import mean, measure, rank
 from tasteprint.evaluation.rank_learning import RankLearningConfig, some_users
+from tasteprint.evaluation.sampled import single_ndcg
 from tasteprint.evaluation.splits import leave_one_out, time_split
 from tasteprint.profiling.tiny import tiny_shop
 from tasteprint.retrieval.fusion import choose_weights
@@ -95,7 +96,9 @@ def test_a_part_alone_is_what_a_whole_ranking_gives() -> None:
     model = fit_recommender(train, weights={"popular": 1.0}, exclude_seen=split.exclude_seen)
     chance = fit_random(train, rng=np.random.default_rng(3))
     found = gather_parts(model, split, extra={"chance": chance}, n=10)
-    assert alone(found)["chance"] == pytest.approx(mean(measure(rank(chance, split), split)["ndcg@10"]), abs=1e-6)
+    whole = mean(measure(rank(chance, split), split)["ndcg@10"])
+    assert alone(found)["chance"] == pytest.approx(whole, abs=1e-6)
+    assert single_ndcg(chance, split) == pytest.approx(whole, abs=1e-9)
 
 
 def test_lines_leave_out_what_they_say() -> None:
