@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from ..profiling.blocks import PART_BLOCK, BlockSpace
 from .alike import AlikeModel
-from .neighbours import NeighboursModel
 from .past import Past
-from .ranking import Reason, past_events
+from .ranking import Reason, events_told
 from .repeats import OwnMostBoughtModel
-from .scores import Events, Scores
+from .scores import Events, Scores, Summed
 
 if TYPE_CHECKING:
     from .recommender import Recommender
@@ -74,18 +73,18 @@ def raw_part(
         if name not in ("taste_long", "taste_short"):
             return {name: raw}, None
         return {name: raw}, told.taste_events(name)
-    raw = held[rows].astype(np.float64)
     source = model.sources.get(name)  # what a query is understood as is no source
-    if source is None:
-        return {name: raw}, None
+    events = held.events(rows)
+    if isinstance(held, Summed) and events is not None:
+        return {name: events[1].sum(axis=0), "popular": held.shared[rows].astype(np.float64)}, events
+    raw = held[rows].astype(np.float64)
     if isinstance(source, AlikeModel):
         plain = source.popular.item_score[rows].astype(np.float64)
         return {name: plain, "alike": raw - plain}, None
-    parts = {name: raw}
-    if isinstance(source, NeighboursModel | OwnMostBoughtModel):
+    if isinstance(source, OwnMostBoughtModel):
         ties = source.tie_break[rows].astype(np.float64)
-        parts = {name: raw - ties, "popular": ties}
-    return parts, held.events(rows)
+        return {name: raw - ties, "popular": ties}, events
+    return {name: raw}, events
 
 
 def reasons_of(
@@ -101,7 +100,7 @@ def reasons_of(
     names = sorted(amounts)  # equal amounts are told in this order
     table = np.stack([np.asarray(amounts[name], dtype=np.float64) for name in names])  # (n_parts, n_rows)
     order, column = np.argsort(-table, axis=0, kind="stable").T.tolist(), table.T.tolist()
-    past = {name: past_events(item_ids, *found) for name, found in events.items()}
+    past = dict(zip(events, events_told(item_ids, list(events.values())), strict=True)) if events else {}
     none: list[Sequence[tuple[str, float]]] = [()] * table.shape[1]
     behind = [past.get(name, none) for name in names]
     return [
@@ -113,7 +112,7 @@ def reasons_of(
 _PHRASED = 4
 """Reasons that are put into words, of which three are told: two of them may turn out to say the same."""
 
-_WORDS: Mapping[str, str] = {
+_WORDS: dict[str, str] = {
     "meaning": 'means what "{query}" asks for',
     "bm25": 'has the words of "{query}"',
     "intent": 'is of the brand, kind or price that "{query}" names',
@@ -140,24 +139,28 @@ _WORDS: Mapping[str, str] = {
 }
 
 
+_ALIKE: dict[str, str] = dict.fromkeys(("popular", "recent_popular"), _WORDS["alike"])
+
+
 def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str], query: str) -> str:
     """The two or three strongest reasons in words, with their share of everything that speaks for the item."""
     positive = [r for r in reasons if r.amount > 0]
-    total = sum(r.amount for r in positive)
+    total = sum([r.amount for r in positive])
     if not positive or total <= 0:
         return "Nothing known speaks for this item; it fills the list."
-    alike = any(r.part == "alike" for r in positive)
-    same: dict[str, tuple[Reason, float]] = {}
+    parts = {r.part for r in positive}
+    words_of = _WORDS | _ALIKE if "alike" in parts else _WORDS
+    same: dict[str, tuple[float, Reason]] = {}
     for r in positive:  # several parts may say the same: once is enough
-        words = _WORDS["alike"] if alike and r.part in ("popular", "recent_popular") else _WORDS.get(r.part, r.part)
-        first, amount = same.get(words, (r, 0.0))
-        same[words] = (first, amount + r.amount)
+        words = words_of.get(r.part, r.part)
+        amount, first = same.get(words, (0.0, r))
+        same[words] = (amount + r.amount, first)
     share: dict[str, float] = {}
-    for words, (r, amount) in sorted(same.items(), key=lambda pair: -pair[1][1])[:_PHRASED]:
+    for words, (amount, r) in sorted(same.items(), key=lambda pair: -pair[1][0])[:_PHRASED]:
         phrase = _phrase(words, item_id, r, title_of, query)
         share[phrase] = share.get(phrase, 0.0) + amount / total
     ordered = sorted(share.items(), key=lambda pair: -pair[1])
-    text = "; ".join(f"{phrase} ({part:.0%})" for n, (phrase, part) in enumerate(ordered[:3]) if not n or part >= 0.1)
+    text = "; ".join([f"{phrase} ({part:.0%})" for n, (phrase, part) in enumerate(ordered[:3]) if not n or part >= 0.1])
     return text[0].upper() + text[1:] + "."
 
 

@@ -49,6 +49,12 @@ class Filters:
         if low is not None and high is not None and low > high:
             raise ConfigError(f"price_min must not exceed price_max, got {low} and {high}; swap them")
 
+    @property
+    def open(self) -> bool:
+        """Whether they leave every item, but what the shopper took before."""
+        named = (self.category, self.brand, self.price_min, self.price_max)
+        return named == (None,) * len(named) and not (self.in_stock or self.exclude or self.attributes)
+
     def describe(self) -> str:
         """The set conditions in words, empty where there are none."""
         said = [
@@ -203,6 +209,8 @@ def allowed_items(filters: Filters | None, facts: ItemFacts, bought: NDArray[np.
         UnknownIdError: ``exclude`` names an unknown item.
     """
     filters = filters or Filters()
+    if facts.sold is None and not len(bought) and filters.open:
+        return None
     mask = np.ones(len(facts.price), dtype=bool) if facts.sold is None else facts.sold.copy()
     if filters.category is not None:
         mask &= _held(facts.category_rows, filters.category, len(mask))

@@ -64,15 +64,28 @@ def row_entries(
     return np.concatenate(pieces(matrix.indices, first, last)), value
 
 
-def entries(matrix: sp.csr_matrix, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The entries of a sparse matrix where these rows and columns meet, (n_row, n_column); no column twice."""
+def entries(
+    matrix: sp.csr_matrix,
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    *,
+    columns: NDArray[np.integer] | None = None,
+) -> NDArray[np.float64]:
+    """The entries of a sparse matrix where these rows and columns meet, (n_row, n_column).
+
+    Args:
+        matrix: the matrix
+        row: its rows
+        column: its columns, none twice
+        columns: of every entry of those rows, as `row_entries` gives them, where that is known
+    """
     out = np.zeros((len(row), len(column)))
     if not len(row):
         return out
     first, last = matrix.indptr[row], matrix.indptr[row + 1]
     wanted = np.zeros(matrix.shape[1], dtype=bool)
     wanted[column] = True
-    hit = np.flatnonzero(wanted[np.concatenate(pieces(matrix.indices, first, last))])
+    hit = np.flatnonzero(wanted[np.concatenate(pieces(matrix.indices, first, last)) if columns is None else columns])
     end = np.cumsum(last - first)
     owner = np.searchsorted(end, hit, side="right")
     place = last[owner] - end[owner] + hit

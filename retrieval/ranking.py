@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -52,7 +53,7 @@ class Reason(NamedTuple):
 
 
 _SHOWN = 8
-_FEW = 64  # past items up to which sorting them all is quicker than looking for the largest
+_FEW = 64  # past items up to which all are put in order at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,27 +112,34 @@ def past_events(
         rows: item row of each past item, rising, each once, (n_past,)
         amounts: what each adds to each told item, (n_past, n_told)
     """
-    table = np.ascontiguousarray(amounts.T)  # (n_told, n_past)
-    place = _first_places(np.abs(table))
-    ids, adds = item_ids[rows[place]].tolist(), np.take_along_axis(table, place, axis=1).tolist()
-    told = [
-        tuple((item_id, add) for item_id, add in zip(*pair, strict=True) if add) for pair in zip(ids, adds, strict=True)
-    ]
-    if len(rows) <= _SHOWN:
-        return list(told)
-    return [PastEvents(item_ids, rows, amount, first) for amount, first in zip(table, told, strict=True)]
+    return events_told(item_ids, [(rows, amounts)])[0]
 
 
-def _first_places(size: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Places of the `_SHOWN` largest numbers of each row, largest first, ties by place, (n_rows, at most `_SHOWN`)."""
-    if size.shape[1] > _FEW:
-        edge = np.partition(size, -_SHOWN, axis=1)[:, -_SHOWN, None]
-        row, place = np.nonzero(size >= edge)
-        if len(row) == _SHOWN * len(size):  # no ties at the edge, as is usual
-            some = place.reshape(len(size), _SHOWN)
-            order = np.argsort(-np.take_along_axis(size, some, axis=1), axis=1, kind="stable")
-            return np.take_along_axis(some, order, axis=1)
-    return np.argsort(-size, axis=1, kind="stable")[:, :_SHOWN]
+def events_told(
+    item_ids: NDArray[np.object_], parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]
+) -> list[list[Sequence[tuple[str, float]]]]:
+    """`past_events` of several parts over the same told items, put in order together."""
+    found, tables = [], [np.ascontiguousarray(amounts.T) for _, amounts in parts]  # (n_told, n_past) each
+    for part, ((rows, _), table) in enumerate(zip(parts, tables, strict=True)):
+        size = np.abs(table)
+        some = size > 0
+        if len(rows) > _FEW:
+            some &= size >= np.partition(size, -_SHOWN, axis=1)[:, -_SHOWN, None]
+        told, place = np.nonzero(some)
+        found.append((part * len(table) + told, rows[place], table[told, place]))
+    group, row, amount = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.lexsort((row, -np.abs(amount), group))
+    ends = np.searchsorted(group[order], np.arange(1 + sum(map(len, tables)))).tolist()
+    pairs = list(zip(item_ids[row[order]].tolist(), amount[order].tolist(), strict=True))
+    out: list[list[Sequence[tuple[str, float]]]] = []
+    for (rows, _), table in zip(parts, tables, strict=True):
+        spans, ends = pairwise(ends[: len(table) + 1]), ends[len(table) :]
+        if len(rows) <= _FEW:
+            out.append([tuple(pairs[begin:end]) for begin, end in spans])
+            continue
+        firsts = [tuple(pairs[begin : min(end, begin + _SHOWN)]) for begin, end in spans]
+        out.append([PastEvents(item_ids, rows, *one) for one in zip(table, firsts, strict=True)])
+    return out
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,12 @@ class Plain:
 
     def scale(self, part: str, *, asked: bool) -> float:
         """`fusion.inverse_scale` of a part with these scores."""
+        if asked and (self.own is None or self.more is None):
+            return best_scale(self.shared.max(initial=np.float32(0)))
         if not asked or self.own is None or self.more is None:
             return float(inverse_scale(part, self.whole[None], asked=asked)[0])
-        best = max(float(self.shared.max(initial=0.0)), float((self.shared[self.own] + self.more).max(initial=0.0)))
-        return float(inverse_scale(part, np.array([[best]], dtype=np.float32), asked=asked)[0])
+        best = (self.shared[self.own] + self.more).max(initial=np.float32(0))
+        return best_scale(best if self.bare else max(best, self.shared.max(initial=np.float32(0))))
 
     def added(self) -> Addends | None:
         """What is said beside ``shared``."""
@@ -130,7 +132,7 @@ class Summed:
     def events(self, rows: NDArray[np.int64]) -> Events:
         """What past items add to the scores of these."""
         item, count = self._used
-        weight = entries(self.source.weights, item, rows)
+        weight = entries(self.source.weights, item, rows, columns=self._added[0])
         some = weight.any(axis=1)
         return item[some], count[some, None] * weight[some]
 
@@ -160,6 +162,11 @@ def scores_of(source: Scorer, name: str, past: Past, requests: Requests) -> Scor
             return Plain(source.tie_break, own, more)
         return Plain(source.nothing, own, source.item_factor[own] * more, bare=True)
     return Plain(source.scores(requests)[0])
+
+
+def best_scale(best: np.floating) -> float:
+    """`fusion.inverse_scale` of a source's scores for a request in words, of which this is the best one, >= 0."""
+    return float(np.float32(1) / max(np.float32(best), np.float32(1e-12))) if best > 0 else 0.0
 
 
 def summed(parts: Iterable[Addends], n_items: int) -> Float:

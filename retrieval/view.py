@@ -36,7 +36,8 @@ from .weighing import (
     by_part,
     explicit_weights,
     fused_vector,
-    rest_most,
+    hopeful,
+    rest_bounds,
     rest_scores,
     scaled_scores,
 )
@@ -153,37 +154,38 @@ class View:
     def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], bool]:
         """Rows of the ``k`` best allowed items, best first, and whether that order is proven.
 
-        The blocks that are not in the index are scored at the candidates alone at first, and no item has more by them
-        than `rest_most`; of every item, where that proves too little.
+        The blocks that are not in the index are scored at the candidates alone at first, and what items have by them
+        lies in `rest_bounds`; of every item, where that proves too little.
         """
         may = len(self.others) if allowed is None else int(allowed.sum())
         k = min(k, may)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
-        slack, most = self.engine.index.slack(self.query_vector), rest_most(self.rest_vector, self.engine.rest_range)
+        items, slack = self.engine.recommender.space.items, self.engine.index.slack(self.query_vector)
+        within = rest_bounds(self.rest_vector, self.engine.rest_range)
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         n, asked = max(_FIRST, _DEEPER * k), 0
         while n < may / 4:
             if asked != n:
-                (dense, scores), asked = self._dense(n, allowed), n
+                (dense, near), asked = self._dense(n, allowed), n
             top = largest(others, n)
-            spread = float(np.ptp(others[top])) + (float(np.ptp(scores)) if len(scores) else 0.0)
-            if not most or (slack is not None and most < spread):
-                rows = np.union1d(dense, top)
+            edge, least_other = float(near[-1]) if len(near) else 0.0, float(others[top].min())
+            spread = float(others[top].max()) - least_other + (float(near[0]) - edge if len(near) else 0.0)
+            if not any(within) or (slack is not None and within[1] < spread):
+                rows = hopeful(k, (dense, near), top, others, within, slack)
                 fused = self.fused(rows)
                 order = np.lexsort((rows, -fused))[:k]
                 if slack is None:  # the index may have missed some: the best of what both lists gave, unproven
                     return rows[order], False
-                unseen = (float(scores[-1]) if len(scores) else 0.0) + float(others[top].min()) + most
-                if fused[order[-1]] > unseen + slack:  # strictly, or an unseen item could tie with a smaller row
+                if fused[order[-1]] > edge + least_other + within[1] + slack:  # strictly: ties go to the smaller row
                     return rows[order], True
-            if most:
-                others, most = others + rest_scores(self.engine.recommender.space.items, self.rest_vector), 0.0
+            if any(within):
+                others, within = others + rest_scores(items, self.rest_vector), (0.0, 0.0)
             else:
                 n *= _DEEPER
         rows = np.arange(len(self.others)) if allowed is None else np.flatnonzero(allowed)
         everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
-        everything += rest_scores(self.engine.recommender.space.items, self.rest_vector)[rows]
+        everything += rest_scores(items, self.rest_vector)[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
 
     def read_as(self) -> tuple[str, ...]:
@@ -224,13 +226,16 @@ class View:
         return replace(anew, proven=proven)
 
     def _dense(self, n: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Items of the ``n`` nearest texts, nearest first, and their scores as the index has them, (n_rows,) each."""
         if not self.query_vector.any():
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         engine = self.engine
         some = None if allowed is None else np.bincount(engine.text_of[allowed], minlength=len(engine.texts)) > 0
         found, scores = engine.index.search(self.query_vector, n, allowed=some)
-        rows = engine.items_of[spans(engine.first_of[found], engine.first_of[found + 1])]
-        return (rows if allowed is None else rows[allowed[rows]]), scores
+        first, last = engine.first_of[found], engine.first_of[found + 1]
+        rows, near = engine.items_of[spans(first, last)], np.repeat(scores, last - first)
+        may = slice(None) if allowed is None else allowed[rows]
+        return rows[may], near[may]
 
     def recommendations(
         self, rows: NDArray[np.int64], *, explain: bool, anew: Reordered | None = None
@@ -285,7 +290,7 @@ class View:
         rows, held = history.rows, self._held()
         for name in (part for part in (*PARTS, PART) if part in held):
             raw, found = raw_part(self.engine.recommender, history, name, held[name])
-            factor = self._row_factor(name, sum(raw.values(), np.zeros(len(rows))), rows)
+            factor = self._row_factor(name, raw, rows) if self.shares else self.factor[name]
             for told, part in raw.items():
                 amounts[told] = amounts.get(told, 0.0) + part * factor
             if found is not None:
@@ -296,12 +301,12 @@ class View:
         """Vector or raw scores of each part by name."""
         return {**self.vectors, **self.sources}
 
-    def _row_factor(self, name: str, raw: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What a part's raw score of each row is multiplied by, (n_rows,); with ranks fused it differs by row."""
-        if not self.shares:
-            return np.full(len(rows), self.factor[name])
-        share = self.shares[name][rows].astype(np.float64)
-        return np.divide(share, raw, out=np.zeros(len(rows)), where=share > 0)
+    def _row_factor(
+        self, name: str, raw: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """What a part's raw score of each row is multiplied by where ranks are fused: it differs by row, (n_rows,)."""
+        share, whole = self.shares[name][rows].astype(np.float64), sum(raw.values(), np.zeros(len(rows)))
+        return np.divide(share, whole, out=np.zeros(len(rows)), where=share > 0)
 
 
 def _ranked(

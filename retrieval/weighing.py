@@ -74,10 +74,38 @@ def rest_range(items: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.stack([np.concatenate([edge(rows, axis=0) for rows in blocks]) for edge in (np.min, np.max)])
 
 
-def rest_most(vector: NDArray[np.float32], within: NDArray[np.float32]) -> float:
-    """What no item's score by `REST_BLOCKS` can exceed; ``within`` is their `rest_range`."""
-    most = float(np.maximum(vector * within[0], vector * within[1]).sum(dtype=np.float64))
-    return most + _ROUNDING * float(np.abs(vector) @ np.abs(within).max(axis=0))
+def rest_bounds(vector: NDArray[np.float32], within: NDArray[np.float32]) -> tuple[float, float]:
+    """What every item's score by `REST_BLOCKS` lies between; ``within`` is their `rest_range`."""
+    ends = vector * within
+    off = _ROUNDING * float(np.abs(ends).max(axis=0, initial=0.0).sum())
+    return float(ends.min(axis=0).sum(dtype=np.float64)) - off, float(ends.max(axis=0).sum(dtype=np.float64)) + off
+
+
+def hopeful(
+    k: int,
+    found: tuple[NDArray[np.int64], NDArray[np.float32]],
+    top: NDArray[np.int64],
+    others: NDArray[np.float32],
+    within: tuple[float, float],
+    slack: float | None,
+) -> NDArray[np.int64]:
+    """The candidates that may be among the ``k`` best, rising: most cannot be, and need not be scored to know it.
+
+    Args:
+        k: items wanted
+        found: items of the nearest texts, nearest first, and their scores as the index has them, (n_found,) each
+        top: items with the largest ``others``; those not ``found`` are no nearer than the last of them
+        others: what is neither in the index nor in the other blocks, (n_items,)
+        within: least and most that an item has by the other blocks
+        slack: how far the index's scores can be off; None = not known, and all candidates stay
+    """
+    dense, near = found
+    if slack is None or len(dense) < k:
+        return np.union1d(dense, top)
+    sure = near.astype(np.float64) + others[dense]
+    needed = float(np.partition(sure, len(sure) - k)[len(sure) - k]) - slack + within[0]  # k items have so much
+    beyond = needed - slack - within[1] - _ROUNDING * abs(needed)
+    return np.union1d(dense[sure >= beyond], top[float(near[-1]) + others[top] >= beyond])
 
 
 def rest_scores(
