@@ -207,6 +207,10 @@ class Engine:
         return self._pasts.of(requests, lambda: Past.of(self.recommender, requests))
 
     @cached_property
+    def _nobody(self) -> EventLog:
+        return no_history(self.log)
+
+    @cached_property
     def _pasts(self) -> Pasts:
         return Pasts()
 
@@ -223,7 +227,7 @@ class Engine:
         """
         if user not in self.user_row:
             if user in self.attributes:  # known, and did nothing yet
-                return no_history(self.log)
+                return self._nobody
             raise UnknownIdError(
                 f"user_id {user!r} has no events and no known attributes here ({self.log.n_users} shoppers "
                 "have events); name one of them, or give the attributes of a new one"
@@ -242,7 +246,7 @@ class Engine:
         log = history
         if log is None:
             new = user is None or (user not in self.user_row and attributes is not None)
-            log = no_history(self.log) if new else self.history_of(str(user))
+            log = self._nobody if new else self.history_of(str(user))
         if log.n_items != self.log.n_items:
             raise ConfigError(f"history must be over this catalogue of {self.log.n_items} items, got {log.n_items}")
         if log.n_users > 1:

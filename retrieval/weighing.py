@@ -111,14 +111,17 @@ def hopeful(
 def rest_scores(
     items: Mapping[str, NDArray[np.float32]], vector: NDArray[np.float32], rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """Scores by `REST_BLOCKS` of the items at ``rows``, (n_rows,), of all if None; zeros of a block are not read."""
+    """Scores by `REST_BLOCKS` of the items at ``rows``, (n_rows,), of all if None; zeros at its ends are not read."""
     first, out = 0, np.zeros(len(items[REST_BLOCKS[0]]) if rows is None else len(rows), dtype=np.float32)
     for name in REST_BLOCKS:
-        block = items[name]
-        part = vector[first : first + block.shape[1]]
-        first += block.shape[1]
-        if part.any():
-            out += (block if rows is None else block[rows]) @ part
+        width = items[name].shape[1]
+        part = vector[first : first + width]
+        first += width
+        used = np.flatnonzero(part)
+        if len(used):
+            some = slice(int(used[0]), int(used[-1]) + 1)  # places nobody named are zeros at the end
+            block = items[name][:, some]
+            out += (block if rows is None else block[rows]) @ part[some]
     return out
 
 
