@@ -135,6 +135,7 @@ _WORDS: dict[str, str] = {
     "shopper": "fits shoppers who know the shop as you do",
     "popularity": "is as popular as what is chosen at such moments",
     "words": 'has the words of "{query}"',
+    "company": 'is like the best answers to "{query}"',
     "read_together": 'answers "{query}" when both are read together',
 }
 

@@ -27,6 +27,10 @@ Columns = dict[str, NDArray[np.floating]]
 
 NEWEST = 20
 """Newest history events that candidates are compared with one by one."""
+LEADERS: tuple[int, ...] = (10, 30)
+"""Best candidates of the first stage whose mean text the others are compared with."""
+CROWD, CLOSEST = 50, 5
+"""Best candidates that are compared one by one, and how many of the most alike count."""
 POPULARITY_PARTS: tuple[str, ...] = ("popular", "recent_popular")
 
 
@@ -212,6 +216,29 @@ def word_columns(asked: Asked) -> Columns:
     return {name: values[:, place] for place, name in enumerate(TEXT_FEATURES)}
 
 
+def company_columns(asked: Asked) -> Columns:
+    """How alike each candidate's text is to the request's best candidates: to their mean, and to the most alike.
+
+    Feedback without a second search. A right item whose own words miss the query often resembles those that lead.
+    Source: Rocchio, "Relevance feedback in information retrieval", 1971, with the first stage's best taken as relevant.
+    """
+    pool = asked.pool
+    told = {f"company_{n}": np.full(len(pool), np.nan) for n in LEADERS} | {"company_near": np.full(len(pool), np.nan)}
+    first = np.cumsum(pool.count) - pool.count
+    for place in np.flatnonzero(pool.count > 1):
+        part = slice(int(first[place]), int(first[place] + pool.count[place]))
+        rows = asked.vectors[pool.item[part]]
+        best = np.argsort(-pool.fused[part], kind="stable")[:CROWD]
+        for n in LEADERS:
+            mean = rows[best[:n]].mean(axis=0)
+            told[f"company_{n}"][part] = rows @ mean / max(float(np.linalg.norm(mean)), 1e-9)
+        likeness = rows @ rows[best].T
+        likeness[best, np.arange(len(best))] = -np.inf  # nobody keeps company with itself
+        width = min(CLOSEST, likeness.shape[1] - 1)
+        told["company_near"][part] = np.partition(likeness, -width, axis=1)[:, -width:].mean(axis=1)
+    return told
+
+
 GROUPS: Mapping[str, Callable[[Asked], Columns]] = {
     "parts": part_columns,
     "together": together_columns,
@@ -221,11 +248,12 @@ GROUPS: Mapping[str, Callable[[Asked], Columns]] = {
     "shopper": shopper_columns,
     "popularity": popularity_columns,
     "words": word_columns,
+    "company": company_columns,
 }
 """Groups of features: name -> what makes its columns."""
 
 PERSONAL_GROUPS: tuple[str, ...] = ("parts", "together", "pairs", "repeats", "affinity", "shopper", "popularity")
-SEARCH_GROUPS: tuple[str, ...] = ("parts", "together", "words")
+SEARCH_GROUPS: tuple[str, ...] = ("parts", "together", "words", "company")
 
 
 def _scored(pool: Pool, parts: Sequence[str]) -> Columns:

@@ -28,7 +28,7 @@ class Group:
 
 
 GROUPS: Mapping[str, Group] = {
-    "meaning": Group(("meaning",), ("read_together",)),
+    "meaning": Group(("meaning",), ("company", "read_together")),
     "words": Group(("bm25",), ("words",)),
     "named": Group((), ("intent",)),
     "taste": Group(("taste_long", "taste_short", "taste_learned")),

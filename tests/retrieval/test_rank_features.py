@@ -204,3 +204,24 @@ def test_a_pool_can_be_cut() -> None:
     assert (left.item.tolist(), left.count.tolist(), len(left)) == ([0, 2], [2, 0], 2)
     np.testing.assert_array_equal(left.parts["popular"], pool.parts["popular"][[0, 2]])
     assert replace(left).fused.shape == (2,)
+
+
+# The company of the best.
+
+
+def test_company_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(80, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pool = pool_for([list(range(70)), [5], [7, 9, 11]], n_items=80)
+    none = np.zeros(3, dtype=np.int64)
+    found = columns(Asked(pool, Requests(None, none, none, none.astype(float)), None, vectors), "company")  # type: ignore[arg-type]
+    assert np.isnan([found[name][70] for name in found]).all()  # alone: nobody to be like
+    for part in (slice(0, 70), slice(71, 74)):
+        rows, order = vectors[pool.item[part]], np.argsort(-pool.fused[part])
+        for n in (10, 30):
+            mean = rows[order[:n]].mean(axis=0)
+            np.testing.assert_allclose(found[f"company_{n}"][part], rows @ mean / np.linalg.norm(mean), rtol=1e-5)
+        for row in range(len(rows)):
+            others = sorted((rows[row] @ rows[o] for o in order[:50] if o != row), reverse=True)[:5]
+            assert found["company_near"][part][row] == pytest.approx(np.mean(others), abs=1e-5)
