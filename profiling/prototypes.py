@@ -78,13 +78,13 @@ class Prototypes:
         nodes, of, where = self._tree
         if not nodes:
             return []
-        mass = np.bincount(of, weights=share[where], minlength=len(nodes))
+        mass = np.bincount(of, weights=share[where], minlength=len(nodes)).tolist()
         found: list[tuple[str, float]] = []
         within = ""
         while children := self._children.get(within):
-            best = max(children, key=lambda node: mass[node])
+            best = max(children, key=mass.__getitem__)
             within = nodes[best]
-            found.append((within, float(mass[best])))
+            found.append((within, mass[best]))
         return found
 
     @cached_property

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,24 +144,29 @@ _WORDS: dict[str, str] = {
 _ALIKE: dict[str, str] = dict.fromkeys(("popular", "recent_popular"), _WORDS["alike"])
 
 
+_second = itemgetter(1)
+
+
 def sentence(item_id: str, reasons: Sequence[Reason], title_of: Mapping[str, str], query: str) -> str:
     """The two or three strongest reasons in words, with their share of everything that speaks for the item."""
-    positive = [r for r in reasons if r.amount > 0]
-    total = sum([r.amount for r in positive])
-    if not positive or total <= 0:
+    total, adds, first = 0.0, dict[str, float](), dict[str, Reason]()
+    words_of = _WORDS | _ALIKE if any(r.part == "alike" and r.amount > 0 for r in reasons) else _WORDS
+    for r in reasons:  # several parts may say the same: once is enough
+        part, amount, _ = r
+        if amount > 0:
+            total += amount
+            words = words_of.get(part, part)
+            if words in adds:
+                adds[words] += amount
+            else:
+                adds[words], first[words] = amount, r
+    if total <= 0:
         return "Nothing known speaks for this item; it fills the list."
-    parts = {r.part for r in positive}
-    words_of = _WORDS | _ALIKE if "alike" in parts else _WORDS
-    same: dict[str, tuple[float, Reason]] = {}
-    for r in positive:  # several parts may say the same: once is enough
-        words = words_of.get(r.part, r.part)
-        amount, first = same.get(words, (0.0, r))
-        same[words] = (amount + r.amount, first)
     share: dict[str, float] = {}
-    for words, (amount, r) in sorted(same.items(), key=lambda pair: -pair[1][0])[:_PHRASED]:
-        phrase = _phrase(words, item_id, r, title_of, query)
+    for words, amount in sorted(adds.items(), key=_second, reverse=True)[:_PHRASED]:
+        phrase = _phrase(words, item_id, first[words], title_of, query)
         share[phrase] = share.get(phrase, 0.0) + amount / total
-    ordered = sorted(share.items(), key=lambda pair: -pair[1])
+    ordered = sorted(share.items(), key=_second, reverse=True)
     text = "; ".join([f"{phrase} ({part:.0%})" for n, (phrase, part) in enumerate(ordered[:3]) if not n or part >= 0.1])
     return text[0].upper() + text[1:] + "."
 
