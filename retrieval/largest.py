@@ -49,19 +49,18 @@ def pieces(values: NDArray[Any], first: NDArray[np.integer], last: NDArray[np.in
 
 def rows_summed(matrix: sp.csr_matrix, rows: NDArray[np.integer], weight: NDArray[np.floating]) -> NDArray[np.float32]:
     """Weighted sum of some rows of a sparse matrix with its zeros, (n_columns,); nothing sparse is made for it."""
-    column, value = row_entries(matrix, rows, weight)
-    return np.bincount(column, value, minlength=matrix.shape[1]).astype(np.float32)
-
-
-def row_entries(
-    matrix: sp.csr_matrix, rows: NDArray[np.integer], weight: NDArray[np.floating]
-) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
-    """Column and weighted value of every entry of some rows of a sparse matrix, (n_entries,) each."""
     if not len(rows):
-        return np.zeros(0, dtype=np.int64), np.zeros(0)
+        return np.zeros(matrix.shape[1], dtype=np.float32)
     first, last = matrix.indptr[rows], matrix.indptr[rows + 1]
     value = np.concatenate(pieces(matrix.data, first, last)) * np.repeat(weight, last - first)
-    return np.concatenate(pieces(matrix.indices, first, last)), value
+    return np.bincount(row_columns(matrix, rows), value, minlength=matrix.shape[1]).astype(np.float32)
+
+
+def row_columns(matrix: sp.csr_matrix, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Column of every entry of some rows of a sparse matrix, row after row, (n_entries,)."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    return np.concatenate(pieces(matrix.indices, matrix.indptr[rows], matrix.indptr[rows + 1]))
 
 
 def entries(
@@ -77,7 +76,7 @@ def entries(
         matrix: the matrix
         row: its rows
         column: its columns, none twice
-        columns: of every entry of those rows, as `row_entries` gives them, where that is known
+        columns: what `row_columns` says of those rows, where that is known
     """
     out = np.zeros((len(row), len(column)))
     if not len(row):
@@ -85,7 +84,7 @@ def entries(
     first, last = matrix.indptr[row], matrix.indptr[row + 1]
     wanted = np.zeros(matrix.shape[1], dtype=bool)
     wanted[column] = True
-    hit = np.flatnonzero(wanted[np.concatenate(pieces(matrix.indices, first, last)) if columns is None else columns])
+    hit = np.flatnonzero(wanted[row_columns(matrix, row) if columns is None else columns])
     end = np.cumsum(last - first)
     owner = np.searchsorted(end, hit, side="right")
     place = last[owner] - end[owner] + hit

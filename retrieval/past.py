@@ -40,7 +40,8 @@ class Past:
         total: part of a profile -> sum of the item vectors by ``share``, (d_b,)
         counted: source -> what each of ``item`` counts there, (n_distinct,)
         half_life_s: source -> how fast its counts fade; absent where they do not
-        scales: (source, whether asked in words) -> what its scores are multiplied by; filled by who works it out
+        ranges: source -> least and most of its scores over the catalogue; filled by who works it out
+        spreads: source -> one over their standard deviation, likewise
     """
 
     newest_s: float
@@ -49,7 +50,8 @@ class Past:
     total: Mapping[str, Double]
     counted: Mapping[str, Double]
     half_life_s: Mapping[str, float]
-    scales: dict[tuple[str, bool], float] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    spreads: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(model: Recommender, requests: Requests) -> Past:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..profiling.log import Requests
 from .fusion import inverse_scale
-from .largest import entries, row_entries
+from .largest import entries, row_columns, rows_summed
 from .neighbours import NeighboursModel
 from .past import Past
 from .repeats import OwnMostBoughtModel, RepeatModel
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Float = NDArray[np.float32]
 Events = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Rows of past items, each once, (n_distinct,), and what each adds to each told item (n_distinct, n_rows)."""
-Addends = tuple[NDArray[np.integer], NDArray[np.floating]]
-"""Item rows, with repeats, and what is added to each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +72,12 @@ class Plain:
         best = (self.shared[self.own] + self.more).max(initial=np.float32(0))
         return best_scale(best if self.bare else max(best, self.shared.max(initial=np.float32(0))))
 
-    def added(self) -> Addends | None:
-        """What is said beside ``shared``."""
-        return None if self.own is None or self.more is None else (self.own, self.more)
+    def add_to(self, total: Float, factor: float, room: Float) -> None:
+        """Add them times a factor to a sum over the catalogue; ``room`` (n_items,) is written to."""
+        if not self.bare:
+            total += np.multiply(self.shared, np.float32(factor), out=room)
+        if self.own is not None and self.more is not None:
+            total[self.own] += self.more * np.float32(factor)
 
     def events(self, rows: NDArray[np.int64]) -> Events | None:
         """What past items add to the scores of these: each to its own. None where scores are no sum over events."""
@@ -94,13 +95,12 @@ class Summed:
     Attributes:
         source: whose rows
         name: of the source
-        past: the history that says which; remembers the scales, which need every score
+        past: the history that says which; remembers what needs every score
     """
 
     source: NeighboursModel
     name: str
     past: Past
-    bare = False
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Float:
         """The scores of the items at ``rows``, (n_rows,)."""
@@ -115,24 +115,31 @@ class Summed:
     @cached_property
     def whole(self) -> Float:
         """All of them, (n_items,)."""
-        return summed((self.added(),), len(self.shared)) + self.shared
+        item, count = self._used
+        return rows_summed(self.source.weights, item, count) + self.shared
+
+    def range(self) -> tuple[float, float]:
+        """Least and most of them."""
+        if self.name not in self.past.ranges:
+            self.past.ranges[self.name] = float(self.whole.min(initial=0.0)), float(self.whole.max(initial=0.0))
+        return self.past.ranges[self.name]
 
     def scale(self, part: str, *, asked: bool) -> float:
         """`fusion.inverse_scale` of a part with these scores."""
-        known = self.past.scales.get((self.name, asked))
-        if known is None:
-            known = float(inverse_scale(part, self.whole[None], asked=asked)[0])
-            self.past.scales[self.name, asked] = known
-        return known
+        if asked:
+            return best_scale(np.float32(self.range()[1]))
+        if self.name not in self.past.spreads:
+            self.past.spreads[self.name] = float(inverse_scale(part, self.whole[None])[0])
+        return self.past.spreads[self.name]
 
-    def added(self) -> Addends:
-        """What is said beside ``shared``."""
-        return self._added
+    def add_to(self, total: Float, factor: float, room: Float) -> None:
+        """Add them times a factor to a sum over the catalogue; ``room`` (n_items,) is written to."""
+        total += np.multiply(self.whole, np.float32(factor), out=room)
 
     def events(self, rows: NDArray[np.int64]) -> Events:
         """What past items add to the scores of these."""
         item, count = self._used
-        weight = entries(self.source.weights, item, rows, columns=self._added[0])
+        weight = entries(self.source.weights, item, rows, columns=self._columns)
         some = weight.any(axis=1)
         return item[some], count[some, None] * weight[some]
 
@@ -143,8 +150,8 @@ class Summed:
         return self.past.item[used], count[used]
 
     @cached_property
-    def _added(self) -> Addends:
-        return row_entries(self.source.weights, *self._used)
+    def _columns(self) -> NDArray[np.integer]:
+        return row_columns(self.source.weights, self._used[0])
 
 
 Scores = Plain | Summed
@@ -169,19 +176,9 @@ def best_scale(best: np.floating) -> float:
     return float(np.float32(1) / max(np.float32(best), np.float32(1e-12))) if best > 0 else 0.0
 
 
-def summed(parts: Iterable[Addends], n_items: int) -> Float:
-    """The addends of each item added up, (n_items,)."""
-    columns, values = zip(*parts, strict=True)
-    return np.bincount(np.concatenate(columns), np.concatenate(values), minlength=n_items).astype(np.float32)
-
-
 def weighted_sum(parts: Iterable[tuple[Scores, float]], n_items: int) -> Float:
     """Scores times a factor each, added up over the catalogue, (n_items,)."""
     total, room = np.zeros(n_items, dtype=np.float32), np.empty(n_items, dtype=np.float32)
-    beside = []
     for scores, factor in parts:
-        if not scores.bare:
-            total += np.multiply(scores.shared, np.float32(factor), out=room)
-        if (added := scores.added()) is not None:
-            beside.append((added[0], added[1] * factor))
-    return total + summed(beside, n_items) if beside else total
+        scores.add_to(total, factor, room)
+    return total

@@ -8,7 +8,7 @@ best of both lists is proven to be the best of the whole catalogue. Who asks and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +26,7 @@ from .past import Past
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
 from .reorder import Reordered, reorder
-from .scores import Events, Plain, Scores, scores_of, weighted_sum
+from .scores import Events, Plain, Scores, Summed, scores_of, weighted_sum
 from .second_stage import SecondStage
 from .understanding import PART
 from .weighing import (
@@ -40,6 +40,7 @@ from .weighing import (
     rest_bounds,
     rest_scores,
     scaled_scores,
+    widened,
 )
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ class View:
         shares: what each part adds where ranks are fused, each (n_items,); else empty
         query_vector: text blocks, weighted, side by side: what FAISS is asked, (dim,)
         rest_vector: the other blocks, weighted, side by side, (dim of the rest,)
-        others: everything that is no block, weighted and added, (n_items,)
+        others: everything that is no block and not ``late``, weighted and added, (n_items,)
         weights: weight of each part, before its scale
         stage: orders the best of the sum anew; None = nothing does
         beside: parts without a weight that ``stage`` reads
+        late: sources that are scored at candidates alone at first, as REST_BLOCKS are
     """
 
     engine: Engine
@@ -81,6 +83,7 @@ class View:
     weights: Mapping[str, float]
     stage: SecondStage | None = None
     beside: Beside = NOTHING
+    late: Mapping[str, Summed] = field(default_factory=dict)
 
     @staticmethod
     def make(
@@ -136,33 +139,47 @@ class View:
         dims = recommender.space.dims
         for name, scores in sources.items():
             factor[name] = chosen[name] * (scores.scale(name, asked=asked) if weights is None else 1.0)
-        others = weighted_sum([(scores, factor[name]) for name, scores in sources.items()], engine.log.n_items)
+        late = {n: one for n, one in sources.items() if asked and weights is None and isinstance(one, Summed)}
+        early = [(scores, factor[name]) for name, scores in sources.items() if name not in late]
+        others = weighted_sum(early, engine.log.n_items)
         if boosts is not None:
             sources, chosen, factor = {**sources, PART: Plain(boosts)}, {**chosen, PART: 1.0}, {**factor, PART: 1.0}
             others += boosts
         fused, rest = (fused_vector(dims, vectors, factor, blocks=blocks) for blocks in (TEXT_BLOCKS, REST_BLOCKS))
         beside = NOTHING if stage is None else read_beside(engine, requests, sides)
         sums = (fused, rest, others)
-        return View(engine, requests, past, vectors, sources, factor, {}, intent, *sums, chosen, stage, beside)
+        return View(engine, requests, past, vectors, sources, factor, {}, intent, *sums, chosen, stage, beside, late)
 
     def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Final scores of these items, (n_rows,)."""
         text, of_row = np.unique(self.engine.text_of[rows], return_inverse=True)
         dense = (self.engine.texts[text] @ self.query_vector)[of_row]
-        return dense + rest_scores(self.engine.recommender.space.items, self.rest_vector, rows) + self.others[rows]
+        return dense + self._late(rows) + self.others[rows]
+
+    def _late(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Scores by what is worked out at candidates alone at first, (n_rows,); of every item if ``rows`` is None."""
+        out = rest_scores(self.engine.recommender.space.items, self.rest_vector, rows)
+        for name, source in self.late.items():
+            out += (source.whole if rows is None else source[rows]) * np.float32(self.factor[name])
+        return out
+
+    def _late_bounds(self) -> tuple[float, float]:
+        """What every item's score by that lies between."""
+        ends = [rest_bounds(self.rest_vector, self.engine.rest_range)]
+        ends += [widened(*(self.factor[name] * end for end in source.range())) for name, source in self.late.items()]
+        return sum(low for low, _ in ends), sum(high for _, high in ends)
 
     def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], bool]:
         """Rows of the ``k`` best allowed items, best first, and whether that order is proven.
 
-        The blocks that are not in the index are scored at the candidates alone at first, and what items have by them
-        lies in `rest_bounds`; of every item, where that proves too little.
+        What counts for little (`_late`) is scored at the candidates alone at first, as it is known between which bounds
+        it lies; of every item, where that proves too little.
         """
         may = len(self.others) if allowed is None else int(allowed.sum())
         k = min(k, may)
         if k == 0:
             return np.zeros(0, dtype=np.int64), True
-        items, slack = self.engine.recommender.space.items, self.engine.index.slack(self.query_vector)
-        within = rest_bounds(self.rest_vector, self.engine.rest_range)
+        slack, within = self.engine.index.slack(self.query_vector), self._late_bounds()
         others = self.others if allowed is None else np.where(allowed, self.others, -np.inf)
         n, asked = max(_FIRST, _DEEPER * k), 0
         while n < may / 4:
@@ -180,12 +197,12 @@ class View:
                 if fused[order[-1]] > edge + least_other + within[1] + slack:  # strictly: ties go to the smaller row
                     return rows[order], True
             if any(within):
-                others, within = others + rest_scores(items, self.rest_vector), (0.0, 0.0)
+                others, within = others + self._late(), (0.0, 0.0)
             else:
                 n *= _DEEPER
         rows = np.arange(len(self.others)) if allowed is None else np.flatnonzero(allowed)
         everything = (self.engine.texts @ self.query_vector)[self.engine.text_of[rows]] + self.others[rows]
-        everything += rest_scores(items, self.rest_vector)[rows]
+        everything += self._late()[rows]
         return rows[np.lexsort((rows, -everything))[:k]], True
 
     def read_as(self) -> tuple[str, ...]:

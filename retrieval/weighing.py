@@ -81,6 +81,12 @@ def rest_bounds(vector: NDArray[np.float32], within: NDArray[np.float32]) -> tup
     return float(ends.min(axis=0).sum(dtype=np.float64)) - off, float(ends.max(axis=0).sum(dtype=np.float64)) + off
 
 
+def widened(one: float, other: float) -> tuple[float, float]:
+    """The smaller and the larger of two ends, with room for rounding."""
+    off = _ROUNDING * max(abs(one), abs(other))
+    return min(one, other) - off, max(one, other) + off
+
+
 def hopeful(
     k: int,
     found: tuple[NDArray[np.int64], NDArray[np.float32]],
