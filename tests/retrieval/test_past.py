@@ -96,6 +96,7 @@ def test_a_history_is_gone_through_once_and_again_after_the_next_event(engine: E
 
 def test_what_was_found_lives_no_longer_than_the_history(engine: Engine) -> None:
     log = replace(one_user(engine.log, 1))
+    gc.collect()
     kept = len(engine._pasts)
     engine.past_of(request(log, float(log.at_s[-1])))
     assert len(engine._pasts) == kept + 1
@@ -105,7 +106,7 @@ def test_what_was_found_lives_no_longer_than_the_history(engine: Engine) -> None
 
 
 def test_no_winner_is_left_out_of_the_hopeful() -> None:
-    rng = np.random.default_rng(1)
+    rng, left_out = np.random.default_rng(1), 0
     for _ in range(300):
         n, k, slack = 400, int(rng.integers(1, 20)), float(rng.choice([1e-6, 0.05]))
         true = rng.normal(size=n)
@@ -120,7 +121,8 @@ def test_no_winner_is_left_out_of_the_hopeful() -> None:
         score = true + others + late
         best = candidates[np.argsort(-score[candidates])][:k]
         assert np.isin(best, found).all()
-    assert len(found) < len(candidates)
+        left_out += len(candidates) - len(found)
+    assert left_out > 1000
     np.testing.assert_array_equal(hopeful(k, (dense, told[dense]), top, others, (0.0, 0.0), None), candidates)
 
 
