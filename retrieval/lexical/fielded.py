@@ -43,8 +43,8 @@ class LexicalConfig(BaseModel):
     fields: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: dict(FIELDS), description="item columns that are searched, with their weights, each > 0"
     )
-    k1: float = Field(0.6, ge=0, description="how fast repeated words stop counting")
-    b: float = Field(0.75, ge=0, le=1, description="how much long texts are held back, field by field")
+    k1: float = Field(0.3, ge=0, description="how fast repeated words stop counting")
+    b: float = Field(0.5, ge=0, le=1, description="how much long texts are held back, field by field")
     readings: int = Field(3, ge=0, description="known words that an unknown one is read as at most; 0 = none")
     reading_weight: float = Field(0.8, gt=0, le=1, description="weight of the likeliest of them, against a known word")
     joined_weight: float = Field(0.5, ge=0, le=1, description="weight of two neighbouring words as one; 0 = never")
