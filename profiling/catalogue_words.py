@@ -116,17 +116,17 @@ class WordIndex:
         spelling = min((self.spelling(word) for word in strange), default=self.usual)
         if len(rows) == len(alone):
             return WordEvidence(spelling=spelling, n_words=len(distinct))
-        held = self._held(rows)
+        held, having = self._held(rows)  # of items that hold none of them nothing need be known
         known = float(self.idf[rows].sum() - self.idf[alone].sum())
         if without is not None:
-            held[without] = 0.0
-        best = float(held.max())
-        f1 = 2 * held / (total + self.mass)
+            held[having == without] = 0.0
+        best = float(held.max(initial=0.0))
+        f1 = 2 * held / (total + self.mass[having])
         return WordEvidence(
             known=known / total,
             together=best / total,
-            matches=int((held >= best - 1e-4).sum()) if best > 0 else 0,
-            duplicate=float(f1.max()),
+            matches=len(np.unique(having[held >= best - 1e-4])) if best > 0 else 0,
+            duplicate=float(f1.max(initial=0.0)),
             spelling=spelling,
             n_words=len(distinct),
             information=known,
@@ -144,12 +144,14 @@ class WordIndex:
         codes = _codes(word)
         return float(np.mean([self.letters[codes[i], codes[i + 1], codes[i + 2]] for i in range(len(codes) - 2)]))
 
-    def _held(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """Sum of idf of the given stems in each item, (n_items,)."""
+    def _held(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+        """Sum of idf of the given stems in each item that holds any, and those items, some of them more than once."""
         held = np.zeros(self.n_items, dtype=np.float32)
-        for row in rows:
-            held[self.items[self.start[row] : self.start[row + 1]]] += self.idf[row]
-        return held
+        postings = [self.items[self.start[row] : self.start[row + 1]] for row in rows]
+        for row, items in zip(rows, postings, strict=True):
+            held[items] += self.idf[row]
+        having = np.concatenate(postings)
+        return held[having], having
 
     def _only(self, row: int, item: int) -> bool:
         """Whether a stem occurs in this one item and nowhere else."""

@@ -8,8 +8,9 @@ the finetune room's work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from .units import stems
 __all__ = ["CategoryShare", "Intent", "IntentConfig", "IntentModel", "fit_intent", "intent_from_state"]
 
 _FORMAT = 1
+_READ = 64
 _LIKELY = 0.3  # a category must be this likely for its own prices to say what is cheap
 
 
@@ -92,7 +94,7 @@ class IntentModel:
 
     def plain(self, texts: Sequence[str]) -> list[str]:
         """The texts without their price words: what is best encoded ("lamp under 50" means a lamp)."""
-        return [self.facets.parse(text, self.words).rest for text in texts]
+        return [self._parsed(text).rest for text in texts]
 
     def infer(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> list[Intent]:
         """The intent of each query.
@@ -109,7 +111,7 @@ class IntentModel:
         want = (len(texts), self.anchors.shape[1])
         if vectors.shape != want:
             raise ConfigError(f"vectors must be {want} for these texts and this catalogue, got {vectors.shape}")
-        parsed = [self.facets.parse(text, self.words) for text in texts]
+        parsed = [self._parsed(text) for text in texts]
         seen = look([facets.rest for facets in parsed], vectors, self.words, self.prototypes, self.anchors)
         sure = self.relevance.probability(seen.features)
         found = [self._intent(text, vectors[i], parsed[i], seen, i, float(sure[i])) for i, text in enumerate(texts)]
@@ -133,6 +135,11 @@ class IntentModel:
             "relevance_bias": self.relevance.bias,
         }
         return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, meta
+
+    @cached_property
+    def _parsed(self) -> Callable[[str], Facets]:
+        """The facets of a query; the latest few are remembered, as `plain` and `infer` both need them."""
+        return lru_cache(maxsize=_READ)(lambda text: self.facets.parse(text, self.words))
 
     def _intent(
         self, text: str, vector: NDArray[np.float32], facets: Facets, seen: Seen, i: int, confidence: float

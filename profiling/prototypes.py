@@ -78,13 +78,13 @@ class Prototypes:
         nodes, of, where = self._tree
         if not nodes:
             return []
-        mass = np.bincount(of, weights=share[where], minlength=len(nodes)).tolist()
+        mass = np.bincount(of, weights=share[where], minlength=len(nodes))
         found: list[tuple[str, float]] = []
         within = ""
-        while children := self._children.get(within):
-            best = max(children, key=mass.__getitem__)
+        while (children := self._children.get(within)) is not None:
+            best = int(children[np.argmax(mass[children])])  # the first of equals
             within = nodes[best]
-            found.append((within, mass[best]))
+            found.append((within, float(mass[best])))
         return found
 
     @cached_property
@@ -100,12 +100,12 @@ class Prototypes:
         )
 
     @cached_property
-    def _children(self) -> dict[str, list[int]]:
+    def _children(self) -> dict[str, NDArray[np.int64]]:
         """Node rows beneath each node; the roots are beneath the empty path."""
         found: dict[str, list[int]] = {}
         for i, node in enumerate(self._tree[0]):
             found.setdefault(node.rpartition(SEPARATOR)[0], []).append(i)
-        return found
+        return {node: np.asarray(rows, dtype=np.int64) for node, rows in found.items()}
 
     @cached_property
     def _log_size(self) -> NDArray[np.float32]:
