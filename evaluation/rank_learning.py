@@ -21,7 +21,7 @@ from ..profiling.errors import ConfigError
 from ..retrieval.histories import Ties
 from ..retrieval.rank_facts import fit_rank_facts
 from ..retrieval.rank_features import part_names
-from ..retrieval.ranker import LinearRanker, RankerConfig, RankerModel, RankTable, TreeRanker, fit_ranker
+from ..retrieval.ranker import LinearRanker, RankerConfig, RankerKind, RankerModel, RankTable, TreeRanker, fit_ranker
 from ..retrieval.ranker_default import default_ranker
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import TrainingSet
@@ -48,7 +48,7 @@ class RankLearningConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     regime: Regime = Field("validation", description="where the answers come from, see REGIMES")
-    rankers: tuple[Literal["lambdamart", "linear"], ...] | None = Field(
+    rankers: tuple[RankerKind, ...] | None = Field(
         None, description="rankers that are tried; null = all that are installed, empty = none"
     )
     default: bool = Field(True, description="whether the ranker that ships is tried too")
@@ -69,7 +69,7 @@ class LearnedRanker:
 
     Attributes:
         model: the ranker, None where none wins
-        name: which: ``lambdamart``, ``linear``, ``default``, or ``none``
+        name: which: one of `RANKERS`, ``default``, or ``none``
         groups: groups of features it reads
         depth: candidates it orders
         asked: whether its requests are in words
@@ -256,9 +256,9 @@ def used_columns(model: RankerModel) -> set[str]:
     return set(model.names)
 
 
-def installed_rankers() -> tuple[Literal["lambdamart", "linear"], ...]:
+def installed_rankers() -> tuple[RankerKind, ...]:
     """Rankers that can be fitted here: trees need LightGBM."""
-    return ("lambdamart", "linear") if importlib.util.find_spec("lightgbm") else ("linear",)
+    return ("lambdamart", "xendcg", "linear") if importlib.util.find_spec("lightgbm") else ("linear",)
 
 
 def some_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

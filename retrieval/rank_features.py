@@ -29,8 +29,8 @@ NEWEST = 20
 """Newest history events that candidates are compared with one by one."""
 LEADERS: tuple[int, ...] = (10, 30)
 """Best candidates of the first stage whose mean text the others are compared with."""
-CROWD, CLOSEST = 50, 5
-"""Best candidates that are compared one by one, and how many of the most alike count."""
+CLOSEST = 5
+"""The most alike of the best that count one by one."""
 POPULARITY_PARTS: tuple[str, ...] = ("popular", "recent_popular")
 
 
@@ -223,12 +223,12 @@ def company_columns(asked: Asked) -> Columns:
     Source: Rocchio, "Relevance feedback in information retrieval", 1971, with the first stage's best taken as relevant.
     """
     pool = asked.pool
-    told = {f"company_{n}": np.full(len(pool), np.nan) for n in LEADERS} | {"company_near": np.full(len(pool), np.nan)}
+    told = {name: np.full(len(pool), np.nan) for name in (*(f"company_{n}" for n in LEADERS), "company_near")}
     first = np.cumsum(pool.count) - pool.count
     for place in np.flatnonzero(pool.count > 1):
         part = slice(int(first[place]), int(first[place] + pool.count[place]))
         rows = asked.vectors[pool.item[part]]
-        best = np.argsort(-pool.fused[part], kind="stable")[:CROWD]
+        best = np.argsort(-pool.fused[part], kind="stable")[: LEADERS[-1]]
         for n in LEADERS:
             mean = rows[best[:n]].mean(axis=0)
             told[f"company_{n}"][part] = rows @ mean / max(float(np.linalg.norm(mean)), 1e-9)

@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..profiling.errors import ArtefactError, ConfigError
+from ..profiling.errors import ConfigError
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_FEW_LEVELS = 8
 _ENOUGH = 4000  # requests that a linear model learns from at most
 
 CUT = 10
 """Ranks that count where a number of trees is chosen."""
+
+RankerKind = Literal["lambdamart", "xendcg", "linear"]
 
 
 class RankerConfig(BaseModel):
@@ -32,7 +35,7 @@ class RankerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["lambdamart", "linear"] = Field("lambdamart", description="trees, or a weighted sum")
+    kind: RankerKind = Field("lambdamart", description="trees of one gradient or another, or a weighted sum")
     trees: int = Field(400, ge=1, description="trees grown at most")
     patience: int = Field(50, ge=1, description="trees without a better held-out NDCG@10 before growing stops")
     learning_rate: float = Field(0.03, gt=0, le=1, description="share of each tree that counts")
@@ -210,9 +213,40 @@ def fit_lambdamart(
 
     Source: Burges, "From RankNet to LambdaRank to LambdaMART", 2010, as LightGBM computes it.
     """
+    levels = _levels(table.gain)[0]
+    objective = {
+        "objective": "lambdarank",
+        "label_gain": levels,
+        "lambdarank_truncation_level": config.truncation,
+    }
+    return _fit_trees(table, config, objective, levels, rng=rng, held_out=held_out)
+
+
+def fit_xendcg(
+    table: RankTable, config: RankerConfig, *, rng: np.random.Generator, held_out: RankTable | None = None
+) -> TreeRanker:
+    """Trees boosted along a cross-entropy over whole lists that bounds NDCG; with ``held_out`` as many as are best.
+
+    Each level of gain counts twice the one below, over at most `_FEW_LEVELS` levels. Source: Bruch, "An alternative
+    cross entropy loss for learning-to-rank", WWW 2021, as LightGBM computes it.
+    """
+    levels = _levels(table.gain, most=_FEW_LEVELS)[0]
+    return _fit_trees(table, config, {"objective": "rank_xendcg"}, levels, rng=rng, held_out=held_out)
+
+
+def _fit_trees(
+    table: RankTable,
+    config: RankerConfig,
+    objective: Mapping[str, Any],
+    levels: Sequence[float],
+    *,
+    rng: np.random.Generator,
+    held_out: RankTable | None,
+) -> TreeRanker:
+    """Trees grown for one of LightGBM's ranking objectives, with gains as numbers of their ``levels``."""
     lightgbm = _lightgbm()
-    levels, label = _levels(table.gain)
-    options = _tree_options(config, levels, int(rng.integers(2**31 - 1)))
+    _, label = _levels(table.gain, levels)
+    options = _tree_options(config, int(rng.integers(2**31 - 1))) | dict(objective)
     data = lightgbm.Dataset(table.values, label, group=table.count, free_raw_data=True)
     watched: dict[str, Any] = {}
     if held_out is not None:
@@ -231,7 +265,11 @@ def fit_lambdamart(
     return TreeRanker(table.names, text, bias)
 
 
-RANKERS: Mapping[str, Callable[..., RankerModel]] = {"lambdamart": fit_lambdamart, "linear": fit_linear}
+RANKERS: Mapping[RankerKind, Callable[..., RankerModel]] = {
+    "lambdamart": fit_lambdamart,
+    "xendcg": fit_xendcg,
+    "linear": fit_linear,
+}
 """Rankers by name -> how they are fitted."""
 
 
@@ -257,37 +295,6 @@ def fit_ranker(
     return RANKERS[config.kind](table, config, rng=rng, held_out=held_out)
 
 
-def ranker_state(model: RankerModel) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and JSON values that `ranker_from_state` turns back into the same ranker; no pickle.
-
-    Raises:
-        ArtefactError: a ranker of another type.
-    """
-    meta: dict[str, Any] = {"names": list(model.names)}
-    if isinstance(model, TreeRanker):
-        text = np.frombuffer(model.text.encode(), dtype=np.uint8)
-        return {"trees": text}, meta | {"type": "trees", "bias": model.bias}
-    if isinstance(model, LinearRanker):
-        arrays = {"mean": model.mean, "spread": model.spread, "weight": model.weight}
-        return arrays, meta | {"type": "linear"}
-    raise ArtefactError(f"a ranker of type {type(model).__name__} cannot be saved; give it a state in ranker.py")
-
-
-def ranker_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> RankerModel:
-    """The ranker that `ranker_state` took apart.
-
-    Raises:
-        ArtefactError: an unknown type of ranker.
-    """
-    names = tuple(meta["names"])
-    if meta["type"] == "trees":
-        return TreeRanker(names, np.asarray(arrays["trees"], dtype=np.uint8).tobytes().decode(), float(meta["bias"]))
-    if meta["type"] == "linear":
-        mean, spread, weight = (np.asarray(arrays[name]) for name in ("mean", "spread", "weight"))
-        return LinearRanker(names, mean, spread, weight)
-    raise ArtefactError(f"ranker type {meta['type']!r} is not known to this version; train it again")
-
-
 def _moments(values: Float) -> tuple[Double, Double]:
     """Mean and standard deviation of the known values of each column; 0 and 1 where nothing is known or varies."""
     known = np.isfinite(values)
@@ -297,11 +304,8 @@ def _moments(values: Float) -> tuple[Double, Double]:
     return mean, np.where(spread > 1e-9, spread, 1.0)
 
 
-def _tree_options(config: RankerConfig, levels: Sequence[float], seed: int) -> dict[str, Any]:
+def _tree_options(config: RankerConfig, seed: int) -> dict[str, Any]:
     return {
-        "objective": "lambdarank",
-        "label_gain": list(levels),
-        "lambdarank_truncation_level": config.truncation,
         "learning_rate": config.learning_rate,
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.least_rows,
@@ -317,11 +321,11 @@ def _tree_options(config: RankerConfig, levels: Sequence[float], seed: int) -> d
     }
 
 
-def _levels(gain: Float, known: Sequence[float] | None = None) -> tuple[list[float], Ints]:
-    """Distinct gains, at most 31, and the level of each gain: LightGBM wants whole-number labels."""
+def _levels(gain: Float, known: Sequence[float] | None = None, *, most: int = 31) -> tuple[list[float], Ints]:
+    """Distinct gains, 0 among them, at most so many, and each gain's level: LightGBM wants whole-number labels."""
     levels = np.unique(np.append(gain, 0.0)) if known is None else np.asarray(known)
-    if known is None and len(levels) > 31:
-        levels = np.unique(np.append(np.quantile(levels, np.linspace(0, 1, 30)), 0.0))
+    if known is None and len(levels) > most:
+        levels = np.unique(np.append(np.quantile(levels, np.linspace(0, 1, most)), 0.0))
     place = np.clip(np.searchsorted(levels, gain), 1, max(len(levels) - 1, 1))
     nearer = np.abs(levels[place - 1] - gain) <= np.abs(levels[np.minimum(place, len(levels) - 1)] - gain)
     return levels.tolist(), np.where(nearer, place - 1, place).astype(np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..profiling.cycles import CycleModel
 from .rank_facts import Pairs, RankFacts
-from .ranker import ranker_from_state, ranker_state
+from .ranker_state import ranker_from_state, ranker_state
 from .second_stage import SecondStage
 from .sparse_state import csr_from_arrays
 from .text_features import Bags, ItemWords

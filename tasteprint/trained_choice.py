@@ -22,7 +22,7 @@ from .profiling.artefact import read_artefact, write_artefact
 from .profiling.errors import ArtefactError
 from .profiling.stamp import EncoderStamp
 from .retrieval.gate import gate_from_state, gate_state
-from .retrieval.ranker import ranker_from_state, ranker_state
+from .retrieval.ranker_state import ranker_from_state, ranker_state
 from .retrieval.recommender import RecommenderConfig
 from .retrieval.state import dotted, storable, within
 from .trained import taste_digest

@@ -223,5 +223,5 @@ def test_company_by_hand() -> None:
             mean = rows[order[:n]].mean(axis=0)
             np.testing.assert_allclose(found[f"company_{n}"][part], rows @ mean / np.linalg.norm(mean), rtol=1e-5)
         for row in range(len(rows)):
-            others = sorted((rows[row] @ rows[o] for o in order[:50] if o != row), reverse=True)[:5]
+            others = sorted((rows[row] @ rows[o] for o in order[:30] if o != row), reverse=True)[:5]
             assert found["company_near"][part][row] == pytest.approx(np.mean(others), abs=1e-5)
