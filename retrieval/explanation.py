@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..profiling.blocks import PART_BLOCK, BlockSpace
 from .alike import AlikeModel
 from .past import Past
-from .ranking import Reason, events_told
+from .ranking import PastEvents, Reason, events_told
 from .repeats import OwnMostBoughtModel
 from .scores import Events, Scores, Summed
 
@@ -129,6 +129,7 @@ _WORDS: dict[str, str] = {
     "repeat": "is something you may want again",
     "transitions": "often follows {event}",
     "text_neighbours": "resembles {event}",
+    "directions": "goes with {event} and other things you chose",
     "together": "stands high when everything is added up",
     "pairs": "goes with {event}, your latest choice",
     "repeats": "fits how often you choose the same again",
@@ -177,5 +178,8 @@ def _phrase(words: str, item_id: str, r: Reason, title_of: Mapping[str, str], qu
         return words.format(query=query)
     if r.events and r.events[0][0] == item_id and r.part.startswith("taste"):
         return _WORDS["own"]
-    other = next((event for event, amount in r.events if event != item_id and amount > 0), None)
+    if isinstance(r.events, PastEvents):  # most of them are not in order yet
+        other = r.events.strongest(item_id)
+    else:
+        other = next((event for event, amount in r.events if event != item_id and amount > 0), None)
     return words.format(event="what you chose" if other is None else title_of.get(other, other))

@@ -95,6 +95,15 @@ class PastEvents(Sequence[tuple[str, float]]):
         near = last is not None and 0 <= last < len(self.first) and (isinstance(index, int) or index.step is None)
         return (self.first if near else self._all)[index]
 
+    def strongest(self, but: str) -> str | None:
+        """The item that adds the most, other than one, the first of equals; None where no other adds anything."""
+        for item_id, amount in self.first:
+            if amount > 0 and item_id != but:
+                return item_id
+        adds = np.where(self.item_ids[self.rows] == but, 0.0, self.amounts)
+        place = int(np.argmax(adds)) if len(adds) else 0
+        return str(self.item_ids[self.rows[place]]) if len(adds) and adds[place] > 0 else None
+
     @cached_property
     def _all(self) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-np.abs(self.amounts), kind="stable")

@@ -13,7 +13,7 @@ from tasteprint.profiling.log import EventLog, Requests
 from tasteprint.retrieval.engine import Engine, make_engine, one_user
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.past import Past
-from tasteprint.retrieval.ranking import events_told, past_events
+from tasteprint.retrieval.ranking import PastEvents, events_told, past_events
 from tasteprint.retrieval.recommender import PARTS, fit_recommender
 from tasteprint.retrieval.scores import Summed, scores_of, weighted_sum
 from tasteprint.retrieval.weighing import hopeful, rest_bounds, rest_range, rest_scores
@@ -148,7 +148,9 @@ def test_past_items_of_several_parts_are_told_as_those_of_each() -> None:
     parts = []
     for n in (0, 3, 64, 65, 200):
         rows = np.sort(rng.permutation(300)[:n])
-        parts.append((rows, np.round(rng.normal(size=(n, 4)), 1) * (rng.random((n, 4)) < 0.5)))  # ties and zeros
+        amounts = np.round(rng.normal(size=(n, 4)), 1) * (rng.random((n, 4)) < 0.5)  # ties and zeros
+        amounts[:, 0] -= 2.0 * (amounts[:, 0] != amounts[:, 0].max(initial=0.0))  # one column where hardly any adds
+        parts.append((rows, amounts))
     together = events_told(ids, parts)
     for (rows, amounts), told in zip(parts, together, strict=True):
         assert [tuple(one) for one in told] == [tuple(one) for one in past_events(ids, rows, amounts)]
@@ -157,3 +159,7 @@ def test_past_items_of_several_parts_are_told_as_those_of_each() -> None:
             assert tuple(one) == tuple((ids[rows[place]], float(column[place])) for place in order)
             assert tuple(one[:5]) == tuple(one)[:5]
             assert len(one) == len(order)
+            if isinstance(one, PastEvents):
+                for but in ("none", ids[rows[order[0]]]):
+                    adding = [event for event, amount in one if amount > 0 and event != but]
+                    assert one.strongest(but) == (adding[0] if adding else None)
