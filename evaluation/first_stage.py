@@ -17,6 +17,7 @@ from ..profiling.blocks import PART_BLOCK
 from ..profiling.encoder import Encoder
 from ..profiling.log import EventLog
 from ..profiling.taste_model import TasteModel
+from ..retrieval.directions import choose_directions
 from ..retrieval.fusion import choose_weights
 from ..retrieval.gate import Gate
 from ..retrieval.recommender import (
@@ -174,9 +175,9 @@ def _newcomer_weights(model: Recommender, sample: Split, *, n: int) -> dict[str,
 def choose_settings(
     train: TrainingSet, sample: Split, settings: RecommenderConfig, *, rng: np.random.Generator
 ) -> RecommenderConfig:
-    """Settings that change what a part counts: what follows what, and how long own purchases are remembered.
+    """Settings that change what a part counts: what follows what, and how long histories and own purchases last.
 
-    Where goods are bought again, transitions are chosen on new items alone: another part ranks the old ones.
+    Where goods are bought again, all but the own purchases are chosen on new items alone: another part ranks the old.
     """
     small = replace(train, log=_some_users(train.log, _TRIAL_EVENTS, rng), vectors=None)
     few = sample.sample(_TRIAL_REQUESTS, rng)
@@ -184,7 +185,10 @@ def choose_settings(
     asked = fresh if len(fresh.requests) else few
     transitions = choose_transitions(small, lambda model: single_ndcg(model, asked), config=settings.transitions)
     repeat = choose_repeat(train, lambda model: single_ndcg(model, few), config=settings.repeat)
-    return settings.model_copy(update={"transitions": transitions, "repeat": repeat})
+    directions = settings.directions
+    if "directions" in settings.parts:
+        directions = choose_directions(train, lambda model: single_ndcg(model, asked), config=directions)
+    return settings.model_copy(update={"transitions": transitions, "repeat": repeat, "directions": directions})
 
 
 def _some_users(log: EventLog, most: int, rng: np.random.Generator) -> EventLog:

@@ -30,7 +30,7 @@ FACTS: Mapping[str, str] = {
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "own": ("own", "repeat"),
-    "taste": ("taste_long", "taste_short", "taste_learned", "behaviour"),
+    "taste": ("taste_long", "taste_short", "taste_learned", "behaviour", "directions"),
     "follow": ("transitions", "text_neighbours"),
     "everybody": ("popular", "recent_popular", "context"),
 }

@@ -20,6 +20,7 @@ from ..profiling.encoder import Encoder
 from ..profiling.log import Requests
 from ..profiling.taste_model import TasteModel
 from .alike import fit_alike
+from .directions import DirectionsConfig, fit_directions
 from .fusion import inverse_scale, reciprocal_rank
 from .gate import Gate
 from .lexical import LexicalConfig, TextNeighboursConfig, fit_lexical, fit_text_neighbours
@@ -50,6 +51,7 @@ PERSONAL_PARTS: tuple[str, ...] = (
     "repeat",
     "transitions",
     "text_neighbours",
+    "directions",
 )
 PARTS: tuple[str, ...] = (*SEARCH_PARTS, *PERSONAL_PARTS)
 
@@ -83,6 +85,7 @@ class RecommenderConfig(BaseModel):
     repeat: RepeatConfig = RepeatConfig()
     transitions: TransitionsConfig = TransitionsConfig()
     text_neighbours: TextNeighboursConfig = TextNeighboursConfig()
+    directions: DirectionsConfig = DirectionsConfig()
     parts: tuple[str, ...] = Field(PARTS, description="parts that are built at all")
     fallback: Fusion = Field(
         "scaled", description="fusion where a shop has no validation requests: scaled scores or reciprocal_rank"
@@ -108,6 +111,7 @@ SOURCES: Mapping[str, Callable[[TrainingSet, RecommenderConfig], Scorer]] = {
     "repeat": lambda train, config: fit_repeat(train, config.repeat),
     "transitions": lambda train, config: fit_transitions(train, config.transitions),
     "text_neighbours": lambda train, config: fit_text_neighbours(train, config.text_neighbours),
+    "directions": lambda train, config: fit_directions(train, config.directions),
 }
 """Parts that are not blocks: name -> how it is fitted."""
 

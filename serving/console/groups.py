@@ -31,7 +31,7 @@ GROUPS: Mapping[str, Group] = {
     "meaning": Group(("meaning",), ("company", "read_together")),
     "words": Group(("bm25",), ("words",)),
     "named": Group((), ("intent",)),
-    "taste": Group(("taste_long", "taste_short", "taste_learned")),
+    "taste": Group(("taste_long", "taste_short", "taste_learned", "directions")),
     "behaviour": Group(("behaviour",), ("affinity", "shopper")),
     "habit": Group(("repeat", "own"), ("repeats",)),
     "next": Group(("transitions", "text_neighbours"), ("pairs",)),

@@ -15,7 +15,7 @@ export const GROUPS = {
 
 const PARTS = {
   meaning: "meaning", bm25: "words", words: "words", read_together: "both read together", intent: "brand, kind or price that was named",
-  taste_long: "taste, long", taste_short: "taste, lately", taste_learned: "taste, learned",
+  taste_long: "taste, long", taste_short: "taste, lately", taste_learned: "taste, learned", directions: "goes with all they chose",
   behaviour: "behaviour", affinity: "categories, brands, prices", shopper: "kind of shopper",
   repeat: "due again", own: "chosen before", repeats: "how often it is repeated",
   transitions: "follows their choices", text_neighbours: "resembles their choices", pairs: "goes with the latest",
