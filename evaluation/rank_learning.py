@@ -49,7 +49,7 @@ class RankLearningConfig(BaseModel):
 
     regime: Regime = Field("validation", description="where the answers come from, see REGIMES")
     rankers: tuple[RankerKind, ...] | None = Field(
-        None, description="rankers that are tried; null = all that are installed, empty = none"
+        None, description="rankers that are tried; null = all that may be and are installed, empty = none"
     )
     default: bool = Field(True, description="whether the ranker that ships is tried too")
     all_parts: bool = Field(True, description="whether rankers are tried on parts too that have no weight in the sum")
@@ -213,7 +213,7 @@ def learn_from_table(
         tried["default"] = default
     enough = int((right & ~decides).sum()) >= max(config.few, 1) and bool((right & decides).any())
     for which, some in tables.items() if enough else ():
-        for kind in installed_rankers() if config.rankers is None else config.rankers:
+        for kind in installed_rankers(asked=asked) if config.rankers is None else config.rankers:
             options, held_out = config.options.model_copy(update={"kind": kind}), some.take(right & decides)
             tried[kind + which] = fit_ranker(some.take(right & ~decides), options, rng=rng, held_out=held_out)
     each = {name: _ndcg(model, deciding[_which(name)]) for name, model in tried.items()}
@@ -256,9 +256,11 @@ def used_columns(model: RankerModel) -> set[str]:
     return set(model.names)
 
 
-def installed_rankers() -> tuple[RankerKind, ...]:
-    """Rankers that can be fitted here: trees need LightGBM."""
-    return ("lambdamart", "xendcg", "linear") if importlib.util.find_spec("lightgbm") else ("linear",)
+def installed_rankers(*, asked: bool) -> tuple[RankerKind, ...]:
+    """Rankers that are tried unless told otherwise: trees need LightGBM, ``xendcg`` won for requests in words alone."""
+    if not importlib.util.find_spec("lightgbm"):
+        return ("linear",)
+    return ("lambdamart", "xendcg", "linear") if asked else ("lambdamart", "linear")
 
 
 def some_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
