@@ -30,7 +30,7 @@ from tests.retrieval.test_second_stage import with_stage
 from tests.taste_stand_in import random_taste
 
 ENCODER = HashEncoder(dim=24, seed=0)
-WEIGHTS = dict(zip(PARTS, (1.4, 1.0, 0.3, 0.2, 0.6, 0.4, 0.1, 0.2, 0.3, 0.25, 0.5, 0.5, 0.3), strict=True))
+WEIGHTS = dict(zip(PARTS, (1.4, 1.0, 0.3, 0.2, 0.6, 0.4, 0.1, 0.2, 0.3, 0.25, 0.5, 0.5, 0.3, 0.2), strict=True))
 N = 90
 
 

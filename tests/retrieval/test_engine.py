@@ -24,7 +24,8 @@ from tasteprint.retrieval.weighing import rest_range
 from tests.taste_stand_in import random_taste
 
 ENCODER = HashEncoder(dim=24, seed=0)
-WEIGHTS = dict(zip(PARTS, (1.4, 1.0, 0.3, 0.2, 0.6, 0.4, 0.1, 0.2, 0.3, 0.25, 0.5, 0.5, 0.3), strict=True))
+TASTES = ("taste_long", "taste_short")
+WEIGHTS = dict(zip(PARTS, (1.4, 1.0, 0.3, 0.2, 0.6, 0.4, 0.1, 0.2, 0.3, 0.25, 0.5, 0.5, 0.3, 0.2), strict=True))
 
 
 def build(train: TrainingSet, *, kind: str = "flat", weights: Mapping[str, float] = WEIGHTS, **options) -> Engine:
@@ -269,7 +270,7 @@ def test_reasons_sum_to_the_score_and_events_to_their_part(small, case) -> None:
         assert item.score == pytest.approx(said[item.item_id], abs=1e-4)
         for r in item.reasons:
             parts.add(r.part)
-            if r.part in ("taste_long", "taste_short", "transitions", "text_neighbours", "repeat", "own"):
+            if r.part in (*TASTES, "transitions", "text_neighbours", "directions", "repeat", "own"):
                 assert sum(amount for _, amount in r.events) == pytest.approx(r.amount, abs=1e-5), r.part
             else:
                 assert not r.events
