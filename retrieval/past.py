@@ -56,15 +56,15 @@ class Past:
     @staticmethod
     def of(model: Recommender, requests: Requests) -> Past:
         """The history of the one request."""
-        log, stop = requests.log, int(requests.stop[0])
-        newest_s = float(log.at_s[stop - 1]) if stop else 0.0
-        then = Requests(log, np.zeros(1, dtype=np.int64), requests.stop, np.array([newest_s]))
-        item, place = np.unique(log.item[:stop].astype(np.int64), return_inverse=True)
+        log, events = requests.log, slice(int(requests.start[0]), int(requests.stop[0]))
+        newest_s = float(log.at_s[events.stop - 1]) if events.stop > events.start else 0.0
+        then = Requests(log, requests.start, requests.stop, np.array([newest_s]))
+        item, place = np.unique(log.item[events].astype(np.int64), return_inverse=True)
 
         def by_item(weight: NDArray[np.floating]) -> Double:  # of the newest events, where there are fewer
-            return np.bincount(place[stop - len(weight) :], weight, minlength=len(item)).astype(np.float64)
+            return np.bincount(place[len(place) - len(weight) :], weight, minlength=len(item)).astype(np.float64)
 
-        signed, age_s = event_weights(log)[:stop], newest_s - log.at_s[:stop]
+        signed, age_s = event_weights(log)[events], newest_s - log.at_s[events]
         memories = model.space.memories
         share = {half_life_s: by_item(signed * decay(age_s, half_life_s)) for half_life_s in set(memories.values())}
         rows = {name: model.space.items[name][item].astype(np.float64) for name in {PART_BLOCK[p] for p in memories}}
@@ -77,7 +77,7 @@ class Past:
             elif isinstance(source, RepeatModel):
                 counted[name], fades[name] = by_item(source.event_weight(then)), source.half_life_s
             elif isinstance(source, OwnMostBoughtModel):
-                counted[name] = by_item(1.0 * (log.weight[:stop] > 0))
+                counted[name] = by_item(1.0 * (log.weight[events] > 0))
         return Past(newest_s, item, share, total, counted, fades)
 
     def interests(self, space: BlockSpace, now_s: float) -> dict[str, tuple[Double, Double]]:
@@ -109,16 +109,16 @@ class Pasts:
     """Histories that were gone through, each kept as long as somebody else holds it."""
 
     def __init__(self) -> None:
-        self._kept: WeakKeyDictionary[EventLog, tuple[int, Past]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[EventLog, tuple[tuple[int, int], Past]] = WeakKeyDictionary()
 
     def of(self, requests: Requests, make: Callable[[], Past]) -> Past:
         """The past of the one request; ``make`` works it out where it is not known yet."""
-        stop = int(requests.stop[0])
+        span = int(requests.start[0]), int(requests.stop[0])
         kept = self._kept.get(requests.log)
-        if kept is not None and kept[0] == stop:
+        if kept is not None and kept[0] == span:
             return kept[1]
         past = make()
-        self._kept[requests.log] = stop, past
+        self._kept[requests.log] = span, past
         return past
 
     def __len__(self) -> int:

@@ -54,6 +54,19 @@ def test_interests_and_sides_are_those_of_the_batch(engine: Engine, later_s: flo
         np.testing.assert_allclose(shares @ taste, wanted["taste_short"][0], atol=1e-6)
 
 
+def test_a_history_may_lie_anywhere_in_a_log(engine: Engine) -> None:
+    log, now_s = engine.log, float(engine.log.at_s.max()) + 60.0
+    for row, own in enumerate(histories(engine)):
+        span = slice(row, row + 1)
+        inside = Requests(log, log.user_start[:-1][span], log.user_start[1:][span], np.array([now_s]))
+        found, alone = engine.past_of(inside), engine.past_of(request(own, now_s))
+        np.testing.assert_array_equal(found.item, alone.item)
+        for name in alone.counted:
+            np.testing.assert_allclose(found.counts(name, now_s), alone.counts(name, now_s))
+        for part in alone.total:
+            np.testing.assert_allclose(found.total[part], alone.total[part])
+
+
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("later_s", [60.0, YEAR_S])
 def test_scores_are_the_sources_own_wherever_one_looks(engine: Engine, asked: bool, later_s: float) -> None:
