@@ -21,7 +21,7 @@ Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_FEW_LEVELS = 8
+_FEW_LEVELS, _TOP, _STEP = 8, 14, 2
 _ENOUGH = 4000  # requests that a linear model learns from at most
 
 CUT = 10
@@ -227,11 +227,14 @@ def fit_xendcg(
 ) -> TreeRanker:
     """Trees boosted along a cross-entropy over whole lists that bounds NDCG; with ``held_out`` as many as are best.
 
-    Each level of gain counts twice the one below, over at most `_FEW_LEVELS` levels. Source: Bruch, "An alternative
-    cross entropy loss for learning-to-rank", WWW 2021, as LightGBM computes it.
+    A label of n counts ``2^n`` less a random share of 1, and so does 0: to stand out from hundreds of wrong candidates
+    right ones need high labels. The best of at most `_FEW_LEVELS` levels of gain has `_TOP`, each below it `_STEP`
+    less, no gain 0. Source: Bruch, "An alternative cross entropy loss for learning-to-rank", WWW 2021, by LightGBM.
     """
     levels = _levels(table.gain, most=_FEW_LEVELS)[0]
-    return _fit_trees(table, config, {"objective": "rank_xendcg"}, levels, rng=rng, held_out=held_out)
+    labels = np.arange(len(levels)) * _STEP + _TOP - _STEP * (len(levels) - 1)
+    labels[0] = 0
+    return _fit_trees(table, config, {"objective": "rank_xendcg"}, levels, labels=labels, rng=rng, held_out=held_out)
 
 
 def _fit_trees(
@@ -242,15 +245,17 @@ def _fit_trees(
     *,
     rng: np.random.Generator,
     held_out: RankTable | None,
+    labels: Ints | None = None,
 ) -> TreeRanker:
-    """Trees grown for one of LightGBM's ranking objectives, with gains as numbers of their ``levels``."""
+    """Trees grown for one of LightGBM's ranking objectives; a gain's label is its number in ``levels``, or of those."""
     lightgbm = _lightgbm()
-    _, label = _levels(table.gain, levels)
+    labels = np.arange(len(levels)) if labels is None else labels
+    label = labels[_levels(table.gain, levels)[1]]
     options = _tree_options(config, int(rng.integers(2**31 - 1))) | dict(objective)
     data = lightgbm.Dataset(table.values, label, group=table.count, free_raw_data=True)
     watched: dict[str, Any] = {}
     if held_out is not None:
-        _, held_label = _levels(held_out.gain, levels)
+        held_label = labels[_levels(held_out.gain, levels)[1]]
         seen = lightgbm.Dataset(held_out.values, held_label, group=held_out.count, reference=data)
 
         def measured(scores: Double, _: Any) -> tuple[str, float, bool]:

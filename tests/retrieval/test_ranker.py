@@ -164,6 +164,10 @@ def test_many_gains_become_few_levels() -> None:
     levels, label = _levels(many.gain, most=8)
     assert (len(levels), label.min(), label.max()) == (8, 0, 7)
     np.testing.assert_allclose(np.array(levels)[label], many.gain, atol=0.1)
+    config = RankerConfig(kind="xendcg", trees=9, least_rows=5)
+    few = RankTable(NAMES, data.values, np.array(levels, dtype=np.float32)[label], data.count, data.ideal)
+    found, same = (fit_ranker(some, config, rng=np.random.default_rng(0)) for some in (many, few))
+    np.testing.assert_array_equal(found.scores(data.values), same.scores(data.values))
 
 
 def test_xendcg_learns_the_tail_that_lambdamart_cuts_off() -> None:
@@ -177,4 +181,5 @@ def test_xendcg_learns_the_tail_that_lambdamart_cuts_off() -> None:
         config = RankerConfig(kind=kind, trees=8, least_rows=50, leaves=4, truncation=1)
         model = fit_ranker(data, config, rng=np.random.default_rng(0))
         found[kind] = data.ndcg(model.scores(values), k=40).mean()
+        assert f"objective={'rank_xendcg' if kind == 'xendcg' else 'lambdarank'}" in model.text
     assert found["xendcg"] > found["lambdamart"]
