@@ -23,6 +23,8 @@ from .past import Past
 from .repeats import OwnMostBoughtModel, RepeatModel
 
 if TYPE_CHECKING:
+    from ..profiling.log import EventLog
+    from .engine import Engine
     from .scorer import Scorer
 
 Float = NDArray[np.float32]
@@ -169,6 +171,16 @@ def scores_of(source: Scorer, name: str, past: Past, requests: Requests) -> Scor
             return Plain(source.tie_break, own, more)
         return Plain(source.nothing, own, source.item_factor[own] * more, bare=True)
     return Plain(source.scores(requests)[0])
+
+
+def go_through(engine: Engine, log: EventLog) -> None:
+    """Work out what questions about a history need of it, whatever they ask: the engine keeps it with the history."""
+    ends = np.array([0]), np.array([len(log)]), log.at_s[-1:] if len(log) else np.zeros(1)
+    past = engine.past_of(Requests(log, *ends))
+    model = engine.recommender
+    for name, source in model.sources.items():
+        if isinstance(source, NeighboursModel) and model.weights.get(name):
+            Summed(source, name, past).range()
 
 
 def best_scale(best: np.floating) -> float:

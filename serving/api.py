@@ -51,6 +51,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.current.watch(config.poll_s)
+        service.warm()
         watching = asyncio.create_task(desk.watch())
         yield
         watching.cancel()

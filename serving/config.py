@@ -39,6 +39,9 @@ class ServeConfig(BaseModel):
     waiting_shown: int = Field(default=10_000, ge=1, description="answers that may wait to be written; more are lost")
     keep_shown_days: float = Field(default=90.0, gt=0, description="days that what was shown is kept")
     histories: int = Field(default=10_000, ge=1, description="shoppers whose history is kept in memory")
+    warm: int = Field(
+        default=2_000, ge=0, description="of them, those with the newest events: read ahead after a start"
+    )
     rules: Path | None = Field(default=None, description="TOML file of rules over every page: pin, bury, cap and so on")
     clock: Clock = Field(
         default="auto",

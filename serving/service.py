@@ -20,6 +20,7 @@ from ..profiling.profile_build import build_profile
 from ..retrieval.filters import Filters
 from ..retrieval.ranking import Answer
 from ..retrieval.rules import NO_RULES
+from ..retrieval.scores import go_through
 from ..retrieval.similar import similar_items
 from .config import ServeConfig
 from .current import Current, Served
@@ -28,6 +29,7 @@ from .histories import LiveHistories, events_table
 from .items import n_sold
 from .shown_log import ShownLog
 from .store import Appended, ProfileStore, Shown, StoredEvent, UserState, content_key
+from .warming import Warming
 
 CLOCK_SKEW_S = 86_400.0
 """How far in the future an event may lie: the clocks of shops are not all right."""
@@ -89,6 +91,7 @@ class Service:
         self._clock = clock
         self.histories = LiveHistories(store, size=config.histories)
         self.appending: Gather[Sequence[StoredEvent], Appended] = Gather(store.append_all, most=_TOGETHER, size=len)
+        self.warming = Warming(self.prepare)
         self.shown = ShownLog(
             store,
             size=config.waiting_shown,
@@ -120,6 +123,20 @@ class Service:
         self.shown.add(Shown(answer_id, ask.user, round(at_s * 1e6), asked, items))
         known = ask.user is not None and self._known(served, ask.user, state)
         return {"answer_id": answer_id, "version": served.version, "at": iso_time(at_s), "known": known, **found}
+
+    def prepare(self, user: str) -> None:
+        """Read a shopper's history and go through it, so that the first question need not.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        served = self.current.get()
+        _, log = self.histories.of(user, served.catalogue)
+        go_through(served.engine, log)
+
+    def warm(self) -> None:
+        """Begin to prepare for the shoppers who did something last, as many as configured."""
+        self.warming.start(lambda: self.store.latest(min(self.config.warm, self.config.histories)))
 
     def explain(self, ask: Ask, item_id: str) -> dict[str, Any]:
         """Why an item stands where it does for this question, also where it is far from the first page.
@@ -240,6 +257,7 @@ class Service:
 
     def close(self) -> None:
         """Write what waits, and let go of everything."""
+        self.warming.close()
         self.current.close()
         self.shown.close()
         self.store.close()

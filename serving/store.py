@@ -201,6 +201,10 @@ class ProfileStore(Protocol):
         """Ids of the shoppers with events, in any order."""
         ...
 
+    def latest(self, n: int) -> list[str]:
+        """Ids of the ``n`` shoppers with the newest events, newest first."""
+        ...
+
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown, once by request id, with when it was written down; None = when it was shown."""
         ...

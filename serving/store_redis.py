@@ -11,7 +11,8 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import groupby
+from heapq import nsmallest
+from itertools import groupby, islice
 from operator import attrgetter, itemgetter
 from typing import Any
 from urllib.parse import urlsplit
@@ -142,6 +143,18 @@ class RedisStore:
         """Ids of the shoppers with events, in any order."""
         with _told("read"):
             yield from {user.decode() for user in self._redis.sscan_iter(f"{_PREFIX}users", count=1000)}
+
+    def latest(self, n: int) -> list[str]:
+        """Ids of the shoppers with the newest events, newest first; asks for the newest event of everybody."""
+        everyone = self.users()
+        found: list[tuple[int, str]] = []
+        while some := list(islice(everyone, 1000)):
+            with _told("read"), self._redis.pipeline(transaction=False) as pipe:
+                for user in some:
+                    pipe.hget(_state(user), "newest_us")
+                newest = [-int(at or 0) for at in pipe.execute()]
+            found = nsmallest(n, [*found, *zip(newest, some, strict=True)])
+        return [user for _, user in found]
 
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown."""

@@ -58,6 +58,7 @@ _BLANK = ", ".join(
 )
 _EVENTS = "SELECT * FROM events WHERE user_id = ? AND kind <> ?"
 _HISTORY = f"SELECT {', '.join(PAST_FIELDS)} FROM events WHERE user_id = ? AND kind <> ?"
+_LATEST = "SELECT user_id FROM users ORDER BY newest_us DESC, user_id LIMIT ?"
 _REMOVE = f"UPDATE events SET {_BLANK} WHERE user_id = ? AND key = ? AND kind <> {_REMOVED!r}"
 _SHOWN = """
 SELECT user_id, request_id, at_us, asked, items FROM shown WHERE user_id = ? ORDER BY at_us, request_id
@@ -154,6 +155,11 @@ class SqliteStore:
         with self._reading() as reader:
             found = reader.execute("SELECT user_id FROM users ORDER BY user_id").fetchall()
         return (user for (user,) in found)
+
+    def latest(self, n: int) -> list[str]:
+        """Ids of the shoppers with the newest events, newest first."""
+        with self._reading() as reader:
+            return [user for (user,) in reader.execute(_LATEST, (n,)).fetchall()]
 
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown."""

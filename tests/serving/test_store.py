@@ -172,6 +172,17 @@ def test_repeated_late_and_shuffled_events_leave_the_same_state(opener: Opener) 
     assert store.state("ann").newest_us == made[49].at_us
 
 
+def test_the_latest_shoppers_come_first(opener: Opener) -> None:
+    store = opener()
+    assert store.latest(3) == []
+    store.append([event("ann", 5), event("ben", 9), event("cid", 7), event("dee", 7)])
+    assert (store.latest(10), store.latest(2), store.latest(0)) == (["ben", "cid", "dee", "ann"], ["ben", "cid"], [])
+    store.append([event("ann", 30), event("cid", 1)])
+    assert store.latest(3) == ["ann", "ben", "cid"]
+    store.forget("ben", at_us=9)
+    assert store.latest(10) == ["ann", "cid", "dee"]
+
+
 def test_the_first_of_a_key_wins(opener: Opener) -> None:
     store = opener()
     assert store.append([event("ann", 1, key="k"), event("ann", 2, key="k"), event("ben", 3, key="k")]) == Appended(

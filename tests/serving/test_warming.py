@@ -1,0 +1,72 @@
+"""Histories read ahead: for whom, in which order, and that a first question finds everything worked out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tasteprint import serving_setup
+from tasteprint.retrieval.past import Past
+from tasteprint.serving.config import ServeConfig
+from tasteprint.serving.current import Current
+from tasteprint.serving.service import Ask, Service
+from tasteprint.serving.store import StoreError, open_store
+from tasteprint.serving.warming import Warming
+
+
+def test_in_order_until_it_is_closed() -> None:
+    done: list[str] = []
+    two = threading.Event()
+
+    def prepare(user: str) -> None:
+        done.append(user)
+        if len(done) == 2:
+            two.set()
+            time.sleep(0.05)
+
+    warming = Warming(prepare)
+    warming.start(lambda: ["b", "a", *(f"u{n}" for n in range(100_000))])
+    assert two.wait(10)
+    warming.close()
+    assert done[:2] == ["b", "a"]
+    assert len(done) < 100_000
+    Warming(prepare).close()  # never started
+
+
+def test_a_store_that_cannot_be_read_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    def prepare(user: str) -> None:
+        raise StoreError("gone")
+
+    warming = Warming(prepare)
+    with caplog.at_level(logging.ERROR, "tasteprint.serving"):
+        warming.start(lambda: ["a", "b"])
+        warming._thread.join(10)  # type: ignore[union-attr]
+    assert "not read ahead any more: gone" in caplog.text
+    warming.close()
+
+
+def test_a_first_question_finds_the_history_gone_through(
+    tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, store = ServeConfig(clock="shop", warm=5), open_store(str(tmp_path / "store.sqlite"))
+    serving_setup.load_shop(tiny_workspace, store)
+    current = Current(lambda old: serving_setup.served_from(tiny_workspace, config, old), lambda: "")
+    service = Service(current, store, config, clock=lambda: 2e9)
+    cold = Service(current, store, config, clock=lambda: 2e9)
+    user = store.latest(1)[0]
+    wanted = [cold.answer(Ask(user=user, query=query))["items"] for query in ("red shoes", None)]
+    service.warm()
+    service.warming._thread.join(30)  # type: ignore[union-attr]
+    assert len(service.histories) == 5
+    read: list[str] = []
+    monkeypatch.setattr(type(store), "history", lambda self, user: read.append(user))
+    monkeypatch.setattr(Past, "of", lambda *_: read.append("past"))
+    assert [service.answer(Ask(user=user, query=query))["items"] for query in ("red shoes", None)] == wanted
+    assert read == []
+    monkeypatch.undo()
+    cold.shown.close()
+    service.close()
