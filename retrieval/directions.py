@@ -81,7 +81,7 @@ def _directions(taken: sp.csr_matrix, most: int, rng: np.random.Generator) -> Fl
     if n < 1 or not taken.nnz:
         return np.zeros((taken.shape[1], 1), dtype=np.float32)
     start = rng.standard_normal(min(taken.shape)).astype(np.float32)
-    return np.ascontiguousarray(svds(taken, k=n, v0=start)[2].T, dtype=np.float32)
+    return np.ascontiguousarray(svds(taken, k=n, v0=start, return_singular_vectors="vh")[2].T, dtype=np.float32)
 
 
 def _largest(basis: Float, most: int) -> sp.coo_matrix:
