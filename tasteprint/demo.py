@@ -225,6 +225,9 @@ def as_built(model: Recommender, settings: RecommenderConfig) -> TasteprintConfi
     if transitions is not None and hasattr(transitions, "ties"):
         window = 2 if transitions.ties == "together" else TransitionsConfig().window
         update["transitions"] = settings.transitions.model_copy(update={"ties": transitions.ties, "window": window})
+    directions = model.sources.get("directions")
+    if directions is not None and hasattr(directions, "decay"):
+        update["directions"] = settings.directions.model_copy(update={"decay": directions.decay})
     weights = {name: weight for name, weight in model.weights.items() if name in PERSONAL_PARTS}
     return TasteprintConfig(recommender=settings.model_copy(update=update), weights=weights)
 
