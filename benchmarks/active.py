@@ -15,11 +15,11 @@ from record import record
 
 from tasteprint.commands.label import curve_lines
 from tasteprint.evaluation.splits import options_of
-from tasteprint.finetune.label_curve import CurveConfig, curve_data, curve_table, curve_tests, learning_curve
-from tasteprint.finetune.pseudo import Catalogue, PseudoConfig, fused_judge, pseudo_labels
-from tasteprint.profiling.embeddings import embed_texts
-from tasteprint.profiling.encoder import Encoder, open_encoder
-from tasteprint.profiling.shop import Shop, read_shop
+from tasteprint.finetune.labelling.label_curve import CurveConfig, curve_data, curve_table, curve_tests, learning_curve
+from tasteprint.finetune.labelling.pseudo import Catalogue, PseudoConfig, fused_judge, pseudo_labels
+from tasteprint.profiling.embedding.embeddings import embed_texts
+from tasteprint.profiling.encoders.encoder import Encoder, open_encoder
+from tasteprint.profiling.tables.shop import Shop, read_shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
 
 _QUERIES = 500

@@ -18,7 +18,7 @@ from tasteprint.finetune.run import read_outcome, run
 from tasteprint.finetune.train_config import read_config
 from tasteprint.profiling.adapters.costs import StepSize, adapter_costs
 from tasteprint.profiling.adapters.kinds import ADAPTERS
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.tables.shop import read_shop
 
 
 def main() -> None:

@@ -28,9 +28,9 @@ _BATCH = 100_000
 MACHINERY = """
 import json, resource, sys, time
 import numpy as np
-from tasteprint.profiling.embed_keys import text_keys
-from tasteprint.profiling.embed_run import embed_shop
-from tasteprint.profiling.stamp import EncoderStamp
+from tasteprint.profiling.embedding.keys import text_keys
+from tasteprint.profiling.embedding.run import embed_shop
+from tasteprint.profiling.encoders.stamp import EncoderStamp
 
 class StandIn:
     "A fixed vector a text, made without a network."
@@ -59,8 +59,8 @@ print(json.dumps({
 MODEL = """
 import json, resource, sys, time
 import pyarrow.parquet as pq
-import tasteprint.profiling.embed_run
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+import tasteprint.profiling.embedding.run
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 texts = next(pq.ParquetFile(sys.argv[1] + "/items.parquet").iter_batches(4096)).column("title").to_pylist()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 encoder = open_encoder(EncoderConfig(name=sys.argv[2]))

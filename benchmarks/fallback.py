@@ -18,9 +18,9 @@ from record import record
 from tasteprint.evaluation.first_stage import usable_parts
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
-from tasteprint.profiling.embeddings import embed_items
-from tasteprint.profiling.encoder import open_encoder
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.embedding.embeddings import embed_items
+from tasteprint.profiling.encoders.encoder import open_encoder
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, SEARCH_PARTS, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from record import record
 
-from tasteprint.finetune.frontier import FrontierConfig, frontier
-from tasteprint.finetune.frontier_page import markdown
-from tasteprint.profiling.encoder import EncoderConfig
-from tasteprint.profiling.shop import read_shop
+from tasteprint.finetune.smaller.frontier import FrontierConfig, frontier
+from tasteprint.finetune.smaller.frontier_page import markdown
+from tasteprint.profiling.encoders.encoder import EncoderConfig
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.profiling.templates import TemplateConfig
 
 

@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tasteprint.bench_texts import generated_texts
-from tasteprint.profiling.bert import BertNetwork
-from tasteprint.profiling.checkpoint import DEFAULT_ENCODER, checkpoint_folder
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
-from tasteprint.profiling.peak import NetworkSize, best_of, measure_peaks, network_size
-from tasteprint.profiling.schedule import encode_lists
+from tasteprint.bench.texts import generated_texts
+from tasteprint.profiling.encoders.bert import BertNetwork
+from tasteprint.profiling.encoders.checkpoint import DEFAULT_ENCODER, checkpoint_folder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.peak import NetworkSize, best_of, measure_peaks, network_size
+from tasteprint.profiling.encoders.schedule import encode_lists
+from tasteprint.profiling.encoders.transformer import TransformerEncoder
 from tasteprint.profiling.timing import paired_ratios, spread, time_rounds
-from tasteprint.profiling.transformer import TransformerEncoder
 
 PRETOKENISED, END_TO_END = "ours, from tokens", "ours, end to end"
 THEIRS, THEIR_BEST = "sentence-transformers, defaults", "sentence-transformers, bf16"

@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from tasteprint.commands.heads import _adapter, _settings
 from tasteprint.evaluation.labels import evaluate_labels
-from tasteprint.finetune.head_data import head_tasks
-from tasteprint.finetune.head_report import MEASURES, as_method, rows_of
-from tasteprint.finetune.head_run import BASELINES, encoding, train_heads
-from tasteprint.finetune.heads import Encode, fit_head
-from tasteprint.profiling.embeddings import embed_texts
-from tasteprint.profiling.encoder import Encoder, EncoderConfig, TextKind, open_encoder
-from tasteprint.profiling.head import TaskHead
-from tasteprint.profiling.head_store import open_heads
-from tasteprint.profiling.shop import read_shop
-from tasteprint.profiling.stamp import EncoderStamp
+from tasteprint.finetune.heads.data import head_tasks
+from tasteprint.finetune.heads.heads import Encode, fit_head
+from tasteprint.finetune.heads.report import MEASURES, as_method, rows_of
+from tasteprint.finetune.heads.run import BASELINES, encoding, train_heads
+from tasteprint.profiling.embedding.embeddings import embed_texts
+from tasteprint.profiling.encoders.encoder import Encoder, EncoderConfig, TextKind, open_encoder
+from tasteprint.profiling.encoders.stamp import EncoderStamp
+from tasteprint.profiling.heads.head import TaskHead
+from tasteprint.profiling.heads.store import open_heads
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.profiling.texts import clean_texts
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from record import record
 
-from tasteprint.bench_index import bench_index
-from tasteprint.bench_index_table import bench_table
+from tasteprint.bench.index import bench_index
+from tasteprint.bench.index_table import bench_table
 from tasteprint.index_task import enlarged, matrix_task
 from tasteprint.retrieval.index import INDEXES
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from record import record
 
-from tasteprint.profiling.embed_fidelity import ready_encoder
-from tasteprint.profiling.encoder import EncoderConfig
-from tasteprint.profiling.fidelity import BARS
+from tasteprint.profiling.embedding.ready import ready_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig
+from tasteprint.profiling.encoders.fidelity import BARS
 
 
 def main() -> None:

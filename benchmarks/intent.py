@@ -31,13 +31,13 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from tasteprint.profiling.catalogue_words import fit_words
-from tasteprint.profiling.embeddings import embed_texts
-from tasteprint.profiling.encoder import Encoder, EncoderConfig, TextKind, open_encoder
-from tasteprint.profiling.facets import fit_facets, word_texts
-from tasteprint.profiling.intent import Intent, IntentModel, fit_intent
-from tasteprint.profiling.relevance import made_up_queries, shuffled
-from tasteprint.profiling.shop import Shop, read_shop
-from tasteprint.profiling.units import words
+from tasteprint.profiling.embedding.embeddings import embed_texts
+from tasteprint.profiling.encoders.encoder import Encoder, EncoderConfig, TextKind, open_encoder
+from tasteprint.profiling.intent.facets import fit_facets, word_texts
+from tasteprint.profiling.intent.intent import Intent, IntentModel, fit_intent
+from tasteprint.profiling.intent.relevance import made_up_queries, shuffled
+from tasteprint.profiling.intent.units import words
+from tasteprint.profiling.tables.shop import Shop, read_shop
 
 MOST_ITEMS = 12_000
 MOST_TEXTS = 1_000

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from record import record
 
-from tasteprint.profiling.encoder import Encoder
+from tasteprint.profiling.encoders.encoder import Encoder
 from tasteprint.workspace import open_workspace
 
 

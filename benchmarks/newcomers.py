@@ -17,10 +17,10 @@ from record import record
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
 from tasteprint.evaluation.significance import compare
-from tasteprint.profiling.shop import read_shop
-from tasteprint.retrieval.alike import fit_alike
-from tasteprint.retrieval.popularity import fit_popular, fit_recent_popular
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.alike import fit_alike
+from tasteprint.retrieval.sources.popularity import fit_popular, fit_recent_popular
 
 SEED = 0
 

@@ -28,16 +28,16 @@ from tasteprint.evaluation.search_split import judged_to_learn
 from tasteprint.evaluation.significance import clustered_t, holm
 from tasteprint.evaluation.splits import Split
 from tasteprint.evaluation.taste_learning import known_requests, train_taste
-from tasteprint.profiling.embeddings import embed_items
-from tasteprint.profiling.encoder import Encoder, EncoderConfig, open_encoder
-from tasteprint.profiling.shop import Shop, read_shop
+from tasteprint.profiling.embedding.embeddings import embed_items
+from tasteprint.profiling.encoders.encoder import Encoder, EncoderConfig, open_encoder
+from tasteprint.profiling.tables.shop import Shop, read_shop
 from tasteprint.profiling.taste_model import TasteModel
 from tasteprint.retrieval.lexical import LexicalConfig, fit_lexical
-from tasteprint.retrieval.many_interests import fit_many_interests
-from tasteprint.retrieval.rank_facts import fit_rank_facts
-from tasteprint.retrieval.ranker import RankerConfig
 from tasteprint.retrieval.recommender import fit_recommender
 from tasteprint.retrieval.scorer import Scorer, TrainingSet
+from tasteprint.retrieval.second_stage.facts import fit_rank_facts
+from tasteprint.retrieval.second_stage.ranker import RankerConfig
+from tasteprint.retrieval.sources.many_interests import fit_many_interests
 from tasteprint.retrieval.taste.config import TasteConfig
 
 SEED = 0

@@ -18,8 +18,8 @@ import pandas as pd
 from sklearn.metrics import f1_score, roc_auc_score
 
 from tasteprint.profiling.log import rating_weight
-from tasteprint.profiling.opinions import OpinionModel, fit_opinions, polarity_of, read
-from tasteprint.profiling.shop import Shop, read_shop
+from tasteprint.profiling.reviews.opinions import OpinionModel, fit_opinions, polarity_of, read
+from tasteprint.profiling.tables.shop import Shop, read_shop
 
 
 def rated_texts(shop: Shop) -> pd.DataFrame:

@@ -20,9 +20,9 @@ from record import record
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import mean, measure, rank, slice_means
 from tasteprint.evaluation.taste_learning import known_requests
-from tasteprint.profiling.embeddings import embed_items
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.embedding.embeddings import embed_items
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.profiling.taste_model import TasteModel
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.taste.config import TasteConfig

@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasteprint.profiling.embeddings import embed_texts
-from tasteprint.profiling.encoder import EncoderConfig, TextKind, open_encoder
-from tasteprint.profiling.shop import Shop, read_shop
+from tasteprint.profiling.embedding.embeddings import embed_texts
+from tasteprint.profiling.encoders.encoder import EncoderConfig, TextKind, open_encoder
+from tasteprint.profiling.tables.shop import Shop, read_shop
 from tasteprint.profiling.templates import FieldName, TemplateConfig, item_texts, query_text, readable_attributes
 
 Encode = Callable[[list[str], TextKind], NDArray[np.float32]]

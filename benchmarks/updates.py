@@ -21,9 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from record import record
 
-from tasteprint.bench_vectors import VectorMixture, fit_mixture
-from tasteprint.retrieval.catalogue_journal import CatalogueJournal
-from tasteprint.retrieval.catalogue_update import apply_items
+from tasteprint.bench.vectors import VectorMixture, fit_mixture
+from tasteprint.retrieval.catalogue.journal import CatalogueJournal
+from tasteprint.retrieval.catalogue.update import apply_items
 from tasteprint.retrieval.index import ItemIndex, build_index
 from tasteprint.retrieval.index.live_index import LiveConfig, LiveIndex, create_live_index
 from tasteprint.workspace import open_workspace

@@ -12,9 +12,9 @@ from record import record
 
 from tasteprint.evaluation.first_stage import TasteprintConfig
 from tasteprint.evaluation.harness import evaluate
-from tasteprint.profiling.embeddings import embed_items
-from tasteprint.profiling.encoder import open_encoder
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.embedding.embeddings import embed_items
+from tasteprint.profiling.encoders.encoder import open_encoder
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.retrieval.recommender import PARTS, RecommenderConfig
 
 

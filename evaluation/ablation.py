@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ..retrieval.fusion import choose_weights
 from ..retrieval.gate import Gate
-from ..retrieval.rank_facts import RankFacts
-from ..retrieval.rank_features import Asked, rank_features
-from ..retrieval.rank_pool import Pool, best_items
-from ..retrieval.ranker import RankTable
-from ..retrieval.second_stage import DEPTH, feature_groups
+from ..retrieval.second_stage.facts import RankFacts
+from ..retrieval.second_stage.features import Asked, rank_features
+from ..retrieval.second_stage.pool import Pool, best_items
+from ..retrieval.second_stage.ranker import RankTable
+from ..retrieval.second_stage.stage import DEPTH, feature_groups
 from .ablation_rows import Row
 from .gate_choice import choose_gate
 from .gathered import Gathered

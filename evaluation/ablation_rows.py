@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..retrieval.rank_features import PERSONAL_GROUPS, SEARCH_GROUPS
+from ..retrieval.second_stage.features import PERSONAL_GROUPS, SEARCH_GROUPS
 from .rank_learning import RankLearningConfig
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.errors import ConfigError
-from ..profiling.shop import Shop
-from ..retrieval.alike import AlikeModel, fit_alike
-from ..retrieval.popularity import fit_popular
+from ..profiling.tables.shop import Shop
 from ..retrieval.scorer import Scorer, TrainingSet
+from ..retrieval.sources.alike import AlikeModel, fit_alike
+from ..retrieval.sources.popularity import fit_popular
 from .curves import CURVES, Point, Progress, measure_curves
 from .methods import METHODS, Resources, chosen_methods
 from .protocol import Options, make_split, training_set, validation_of

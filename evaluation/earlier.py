@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.attributes import attributes_of
 from ..profiling.log import Requests
+from ..profiling.shopper.attributes import attributes_of
 from ..retrieval.histories import step_of_event
 from ..retrieval.scorer import TrainingSet
 from .metrics import Relevance, relevance

@@ -14,10 +14,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.blocks import PART_BLOCK
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.log import EventLog
 from ..profiling.taste_model import TasteModel
-from ..retrieval.directions import choose_directions
 from ..retrieval.fusion import choose_weights
 from ..retrieval.gate import Gate
 from ..retrieval.recommender import (
@@ -33,10 +32,11 @@ from ..retrieval.recommender import (
     fit_recommender,
     weighed,
 )
-from ..retrieval.repeats import choose_repeat
 from ..retrieval.scorer import TrainingSet
+from ..retrieval.sources.directions import choose_directions
+from ..retrieval.sources.repeats import choose_repeat
+from ..retrieval.sources.transitions_choice import choose_transitions
 from ..retrieval.taste.config import TasteConfig
-from ..retrieval.transitions_choice import choose_transitions
 from .gate_choice import choose_gate
 from .new_items import only_new
 from .rank_learning import RankLearningConfig

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..profiling.log import Requests
 from ..retrieval.fusion import Candidates, inverse_scale
-from ..retrieval.rank_pool import best_items
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import Scorer
+from ..retrieval.second_stage.pool import best_items
 from .metrics import ideal_dcg
 from .sampled import allowed_rows, gain_rows
 from .splits import Split

@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.errors import ConfigError
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from ..retrieval.scorer import Chooser, TrainingSet
 from .methods import METHODS, Method, Resources, chosen_methods
 from .protocol import Options, make_split, training_set, validation_of

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.errors import ConfigError
-from ..profiling.head_words import words_of
+from ..profiling.heads.words import words_of
 
 Vectors = Callable[[Sequence[str]], NDArray[np.float32]]
 """Vectors of texts, (n, d)."""

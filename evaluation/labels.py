@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.errors import ConfigError, ShopError
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from .calibration import auroc, expected_calibration_error
 from .label_methods import LABEL_METHODS, NEED_VECTORS, Classify, Predicted, Vectors, fit_labels
 from .rank import mean

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.errors import ConfigError
 from ..retrieval.lexical import Bm25Config, fit_bm25
-from ..retrieval.many_interests import ManyInterestsConfig, fit_many_interests
-from ..retrieval.neighbours import ItemKnnConfig, fit_item_knn
-from ..retrieval.popularity import PopularConfig, RecentPopularConfig, fit_popular, fit_recent_popular
-from ..retrieval.repeats import OwnMostBoughtConfig, fit_own_most_bought
 from ..retrieval.scorer import Scorer, TrainingSet
-from ..retrieval.transitions import TransitionsConfig, fit_transitions
+from ..retrieval.sources.many_interests import ManyInterestsConfig, fit_many_interests
+from ..retrieval.sources.neighbours import ItemKnnConfig, fit_item_knn
+from ..retrieval.sources.popularity import PopularConfig, RecentPopularConfig, fit_popular, fit_recent_popular
+from ..retrieval.sources.repeats import OwnMostBoughtConfig, fit_own_most_bought
+from ..retrieval.sources.transitions import TransitionsConfig, fit_transitions
 from .baselines.blend import BlendConfig, fit_blend
 from .baselines.chance import RandomConfig, fit_random
 from .baselines.content import ContentConfig, fit_content

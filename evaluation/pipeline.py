@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.log import Requests
 from ..profiling.taste_model import TasteModel
 from ..retrieval.gate import gate_state

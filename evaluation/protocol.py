@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.errors import ConfigError, ShopError
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from ..retrieval.scorer import TrainingSet
 from .methods import BEHAVIOUR, SEARCH
 from .new_items import only_new

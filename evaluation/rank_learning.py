@@ -19,13 +19,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.errors import ConfigError
 from ..retrieval.histories import Ties
-from ..retrieval.rank_facts import fit_rank_facts
-from ..retrieval.rank_features import part_names
-from ..retrieval.ranker import LinearRanker, RankerConfig, RankerKind, RankerModel, RankTable, TreeRanker, fit_ranker
-from ..retrieval.ranker_default import default_ranker
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import TrainingSet
-from ..retrieval.second_stage import DEPTH, SecondStage, feature_groups
+from ..retrieval.second_stage.default import default_ranker
+from ..retrieval.second_stage.facts import fit_rank_facts
+from ..retrieval.second_stage.features import part_names
+from ..retrieval.second_stage.ranker import (
+    LinearRanker,
+    RankerConfig,
+    RankerKind,
+    RankerModel,
+    RankTable,
+    TreeRanker,
+    fit_ranker,
+)
+from ..retrieval.second_stage.stage import DEPTH, SecondStage, feature_groups
 from .earlier import earlier_split
 from .rank_tables import Impressions, gather_ranks, impression_table, joined, without_parts
 from .splits import Split

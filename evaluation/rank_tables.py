@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..profiling.errors import ConfigError
 from ..profiling.log import Requests
-from ..retrieval.rank_facts import RankFacts
-from ..retrieval.rank_features import Asked, Features, part_names, rank_features
-from ..retrieval.ranker import RankTable
 from ..retrieval.recommender import Recommender
-from ..retrieval.second_stage import DEPTH
+from ..retrieval.second_stage.facts import RankFacts
+from ..retrieval.second_stage.features import Asked, Features, part_names, rank_features
+from ..retrieval.second_stage.ranker import RankTable
+from ..retrieval.second_stage.stage import DEPTH
 from .metrics import Relevance, ideal_dcg, relevance
 from .splits import Split
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..profiling.errors import ShopError
 from ..profiling.log import EventLog, Requests
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from .gains import DEFAULT_GAIN, grade_gain
 from .metrics import Relevance, relevance
 from .slices import query_slices

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..profiling.align import with_said
-from ..profiling.attributes import attributes_of
 from ..profiling.errors import ConfigError, ShopError
 from ..profiling.log import KINDS, EventLog, Requests, event_log
-from ..profiling.shop import Shop
+from ..profiling.shopper.attributes import attributes_of
+from ..profiling.tables.shop import Shop
 from .metrics import Relevance, relevance
 from .slices import first_contact, request_slices, target_slices
 

@@ -60,7 +60,7 @@ class OrderRace:
 def tied_share(log: EventLog) -> float:
     """Share of the events that come at the very time of their user's event before.
 
-    >>> from tasteprint.profiling.tiny import tiny_shop
+    >>> from tasteprint.profiling.tables.tiny import tiny_shop
     >>> from tasteprint.profiling.log import event_log
     >>> shop = tiny_shop()
     >>> 0 <= tied_share(event_log(shop.table("events"), shop.table("items")["item_id"])) < 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..profiling.log import rating_weight
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from ..profiling.templates import query_text, review_text
 from .examples import Examples, link
 from .pairs_config import PairsConfig

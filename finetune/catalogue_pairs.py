@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..profiling.shop import Shop
+from ..profiling.intent.units import stems
+from ..profiling.tables.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts
-from ..profiling.units import stems
 from .examples import Examples, link
 from .pairs_config import CatalogueConfig, PairsConfig
 from .pseudo_queries import Catalogue, Query, draw_query, read_catalogue, slipped

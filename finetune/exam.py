@@ -17,9 +17,9 @@ from ..evaluation.protocol import Options
 from ..evaluation.results import Results, Run, write_results
 from ..evaluation.significance import compare
 from ..evaluation.splits import Stage
-from ..profiling.embeddings import embed_items
-from ..profiling.encoder import Encoder, EncoderConfig, open_encoder
-from ..profiling.shop import Shop
+from ..profiling.embedding.embeddings import embed_items
+from ..profiling.encoders.encoder import Encoder, EncoderConfig, open_encoder
+from ..profiling.tables.shop import Shop
 from ..profiling.templates import TemplateConfig
 from .train_config import FinetuneConfig
 

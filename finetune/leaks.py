@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ..profiling.errors import ConfigError
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from ..profiling.templates import query_text
 from .examples import Examples
 from .pairs_config import Stage

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..evaluation.gains import grade_gain
 from ..profiling.errors import ConfigError, ShopError
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts, query_text
 from ..profiling.texts import TextKind
 from .behaviour_pairs import (
@@ -157,7 +157,7 @@ def judged_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.
 
 def pseudo_pairs(shop: Shop, config: PairsConfig, texts: Sequence[str], rng: np.random.Generator) -> Examples:
     """What a teacher judged (`pseudo.pseudo_labels`): trusted pairs linked, its other candidates spared."""
-    from .pseudo import pseudo_links, read_pseudo
+    from .labelling.pseudo import pseudo_links, read_pseudo
 
     return pseudo_links(read_pseudo(str(config.pseudo)), shop, texts)
 

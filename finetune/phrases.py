@@ -18,8 +18,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..profiling.intent.units import UNITS, model_numbers, normalise, stem, words
 from ..profiling.readable import STOP_WORDS
-from ..profiling.units import UNITS, model_numbers, normalise, stem, words
 
 LONGEST = 3
 COHESION = 0.25

@@ -14,13 +14,13 @@ from typing import Protocol
 import numpy as np
 
 from ..profiling.adapters.text_model import TextModel
-from ..profiling.encoder import EncoderConfig, open_encoder
+from ..profiling.encoders.encoder import EncoderConfig, open_encoder
 from ..profiling.errors import ConfigError
-from ..profiling.shop import Shop
+from ..profiling.tables.shop import Shop
 from ..profiling.templates import TemplateConfig, item_texts
 from ..profiling.texts import TextKind
-from ..retrieval.cross_encoder import is_cross_encoder, open_cross_encoder
-from .cross_encoder_teacher import cross_teacher
+from ..retrieval.second_stage.cross_encoder import is_cross_encoder, open_cross_encoder
+from .cross_encoder.teacher import cross_teacher
 from .examples import Examples
 from .gather import encode_shared
 from .leaks import check_leaks

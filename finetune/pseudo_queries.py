@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..profiling.intent.relevance import slip
+from ..profiling.intent.units import model_numbers, normalise, sizes, stem, stems, words
 from ..profiling.readable import STOP_WORDS
-from ..profiling.relevance import slip
 from ..profiling.templates import readable_attributes
-from ..profiling.units import model_numbers, normalise, sizes, stem, stems, words
 from .pairs_config import CatalogueConfig, QueryKind
 from .phrases import QUALITIES, Phrases, mine_phrases, pieces
 

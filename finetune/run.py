@@ -19,9 +19,9 @@ from ..evaluation.harness import Progress
 from ..profiling.adapters.kinds import AdapterConfig, n_trainable
 from ..profiling.adapters.saving import save_adapter
 from ..profiling.adapters.text_model import TextModel, open_text_model
-from ..profiling.encoder import EncoderConfig, open_encoder
-from ..profiling.shop import Shop
-from ..profiling.stamp import EncoderStamp
+from ..profiling.encoders.encoder import EncoderConfig, open_encoder
+from ..profiling.encoders.stamp import EncoderStamp
+from ..profiling.tables.shop import Shop
 from .gather import encode_shared
 from .pairs import PAIR_SOURCES
 from .prepare import Prepared, material, n_steps, prepare, tokens_as

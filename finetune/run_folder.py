@@ -9,7 +9,7 @@ Layout of a run::
     RUN/result.json      figures before and after; its presence says the run is done
     RUN/report.html      the curves
 
-What is trained is `run`'s and `cross_encoder`'s work.
+What is trained is `run`'s and `cross_encoder.run`'s work.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ..evaluation.harness import Progress
 from ..evaluation.versions import versions
+from ..profiling.encoders.stamp import EncoderStamp
 from ..profiling.errors import ConfigError
 from ..profiling.files import write_whole
-from ..profiling.stamp import EncoderStamp
 from .curves import curves_page
 
 if TYPE_CHECKING:

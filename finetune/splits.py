@@ -17,7 +17,7 @@ from scipy import sparse
 
 from ..profiling.catalogue_words import SHORTEST_SLIP, deletions, one_slip
 from ..profiling.errors import ConfigError
-from ..profiling.units import stems
+from ..profiling.intent.units import stems
 from .examples import Examples, take
 
 SIMILAR = 0.7

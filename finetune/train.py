@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..profiling.errors import ConfigError, TasteprintError
-from ..profiling.shop import read_shop
+from ..profiling.tables.shop import read_shop
 from .train_config import read_config
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.adapters.kinds import AdapterConfig
-from ..profiling.checkpoint import DEFAULT_ENCODER
+from ..profiling.encoders.checkpoint import DEFAULT_ENCODER
 from ..profiling.layers import read_layers
 from ..profiling.templates import TemplateConfig
 from .losses import LossConfig

@@ -29,8 +29,8 @@ from ..profiling.adapters.kinds import (
     training_state,
 )
 from ..profiling.adapters.text_model import TextModel
+from ..profiling.encoders.schedule import batches
 from ..profiling.errors import ExtraMissingError
-from ..profiling.schedule import batches
 from .cached import cached_step
 from .gather import gathered, share
 from .losses import LossConfig, Targets, compute_loss

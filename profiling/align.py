@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .log import EventLog
-from .said import Said
+from .reviews.said import Said
 
 
 def log_order(events: pd.DataFrame, *, kinds: Sequence[str] | None = None) -> NDArray[np.int64]:

@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .encoders.stamp import EncoderStamp
 from .errors import ArtefactError
 from .files import DTYPES, TEMPORARY, locked, map_tensors, sha256_of, sync_folder, write_synced
-from .stamp import EncoderStamp
 
 FORMAT_VERSION = 1
 

@@ -29,9 +29,9 @@ from .context import (
     fit_context,
     item_contexts,
 )
-from .interest_batch import interests_of
 from .item_axes import ItemAxes, fit_item_axes, item_axes_from_state, item_axes_state
 from .log import EventLog, Requests
+from .shopper.interest_batch import interests_of
 from .taste_model import TasteModel, taste_from_state, taste_state
 
 BLOCKS: tuple[str, ...] = ("meaning", "taste", "taste_learned", "behaviour", "context")

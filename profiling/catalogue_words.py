@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .units import stems
+from .intent.units import stems
 
 _SYMBOLS = 29  # boundary, a-z, digit, anything else
 _FLOOR = 2.0  # pseudo-count of a letter triple

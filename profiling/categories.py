@@ -16,9 +16,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from .attribute_values import attribute_table
 from .catalogue_words import WordIndex
 from .clusters import contrastive_names, nearest_centroid, spherical_kmeans
+from .intent.attribute_values import attribute_table
 
 SEPARATOR = " > "
 _FEWEST_PRICES = 10

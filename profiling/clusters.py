@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from .catalogue_words import WordIndex, item_words
-from .units import stem, words
+from .intent.units import stem, words
 
 _LOOKED_AT = 200
 _STOP = frozenset(["the", "a", "an", "of", "for", "with", "and", "in", "to", "on", "by", "x", "or"])

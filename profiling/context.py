@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from .shrinkage import mean_strength, shrunk_mean
+from .shopper.shrinkage import mean_strength, shrunk_mean
 
 DAY_S = 86_400.0
 YEAR_S = 365.2425 * DAY_S

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .context import Contexts, contexts
 from .errors import ShopError
-from .said import Said
+from .reviews.said import Said
 
 KIND_WEIGHTS: Mapping[str, float] = {
     "impression": 0.0,

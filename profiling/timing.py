@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .peak import Clock
+from .encoders.peak import Clock
 
 _Item = TypeVar("_Item")
 

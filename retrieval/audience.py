@@ -20,7 +20,7 @@ from ..profiling.blocks import BLOCKS, PART_BLOCK
 from ..profiling.errors import ConfigError
 from ..profiling.log import Requests
 from .index import ItemIndex, build_index
-from .second_stage import TAKEN
+from .second_stage.stage import TAKEN
 
 if TYPE_CHECKING:
     from .engine import Engine

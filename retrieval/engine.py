@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from ..profiling.attributes import attributes_of
 from ..profiling.context import Context, contexts_of
 from ..profiling.errors import ConfigError, UnknownIdError
-from ..profiling.intent import IntentModel
-from ..profiling.intent_types import Intent
+from ..profiling.intent.intent import IntentModel
+from ..profiling.intent.types import Intent
 from ..profiling.log import EventLog, Requests
+from ..profiling.shopper.attributes import attributes_of
 from .filters import Filters, ItemFacts, allowed_items, item_facts
 from .index import ItemIndex
 from .one_shopper import no_history, one_user, request_context
@@ -29,7 +29,7 @@ from .past import Past, Pasts
 from .ranking import Answer
 from .recommender import Recommender
 from .rules import NO_RULES, RulesConfig, excluded
-from .second_stage import TAKEN
+from .second_stage.stage import TAKEN
 from .understanding import understand
 from .view import View
 from .worked import INDEX, Worked, work_out

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.blocks import PART_BLOCK, BlockSpace
-from .alike import AlikeModel
 from .past import Past
 from .ranking import PastEvents, Reason, events_told
-from .repeats import OwnMostBoughtModel
 from .scores import Events, Scores, Summed
+from .sources.alike import AlikeModel
+from .sources.repeats import OwnMostBoughtModel
 
 if TYPE_CHECKING:
     from .recommender import Recommender

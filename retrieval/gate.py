@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.log import Requests
-from .popularity import DAY_S
+from .sources.popularity import DAY_S
 
 Float = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from .diversity import mmr
 from .ranking import Recommendation
-from .reorder import Reordered
 from .rules import Listed, Moved, RulesConfig, apply_rules, pinned
+from .second_stage.reorder import Reordered
 from .view import View
 
 POOL = 100

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.blocks import PART_BLOCK, BlockSpace
-from ..profiling.interest import decay
-from ..profiling.interest_batch import event_weights
 from ..profiling.log import EventLog, Requests
+from ..profiling.shopper.interest import decay
+from ..profiling.shopper.interest_batch import event_weights
 from .histories import steps_ago
-from .neighbours import NeighboursModel
-from .repeats import OwnMostBoughtModel, RepeatModel
+from .sources.neighbours import NeighboursModel
+from .sources.repeats import OwnMostBoughtModel, RepeatModel
 
 if TYPE_CHECKING:
     from .recommender import Recommender

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.intent_types import Intent
+from ..profiling.intent.types import Intent
 
 
 @dataclass(frozen=True, eq=False)

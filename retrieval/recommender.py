@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..profiling.blocks import PART_BLOCK, BlocksConfig, BlockSpace, fit_blocks
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.log import Requests
 from ..profiling.taste_model import TasteModel
-from .alike import fit_alike
-from .directions import DirectionsConfig, fit_directions
 from .fusion import inverse_scale, reciprocal_rank
 from .gate import Gate
 from .lexical import LexicalConfig, TextNeighboursConfig, fit_lexical, fit_text_neighbours
-from .neighbours import NeighboursModel
-from .popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
-from .rank_facts import text_rows
-from .rank_pool import Pool
-from .repeats import RepeatConfig, RepeatModel, fit_own_most_bought, fit_repeat
 from .scorer import Scorer, TrainingSet
-from .second_stage import SecondStage, above_the_rest, pool_of
-from .transitions import TransitionsConfig, fit_transitions
+from .second_stage.facts import text_rows
+from .second_stage.pool import Pool
+from .second_stage.stage import SecondStage, above_the_rest, pool_of
+from .sources.alike import fit_alike
+from .sources.directions import DirectionsConfig, fit_directions
+from .sources.neighbours import NeighboursModel
+from .sources.popularity import DAY_S, RecentPopularConfig, fit_popular, fit_recent_popular
+from .sources.repeats import RepeatConfig, RepeatModel, fit_own_most_bought, fit_repeat
+from .sources.transitions import TransitionsConfig, fit_transitions
 
 Float = NDArray[np.float32]
 Fusion = Literal["scaled", "reciprocal_rank"]

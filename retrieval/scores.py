@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ..profiling.log import Requests
 from .fusion import inverse_scale
 from .largest import entries, row_columns, rows_summed
-from .neighbours import NeighboursModel
 from .past import Past
-from .repeats import OwnMostBoughtModel, RepeatModel
+from .sources.neighbours import NeighboursModel
+from .sources.repeats import OwnMostBoughtModel, RepeatModel
 
 if TYPE_CHECKING:
     from ..profiling.log import EventLog

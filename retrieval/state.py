@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.blocks import blocks_from_state, blocks_state
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.errors import ArtefactError
 from ..profiling.log import EventLog
-from .alike import AlikeModel
 from .gate import gate_from_state, gate_state
 from .lexical import Bm25Model, LexicalModel
 from .lexical.stored import lexical_from_state, lexical_state
-from .neighbours import NeighboursModel
-from .popularity import PopularModel
 from .recommender import Recommender
-from .repeats import OwnMostBoughtModel, RepeatModel
 from .scorer import Scorer
+from .second_stage.state import stage_from_state, stage_state
+from .sources.alike import AlikeModel
+from .sources.neighbours import NeighboursModel
+from .sources.popularity import PopularModel
+from .sources.repeats import OwnMostBoughtModel, RepeatModel
 from .sparse_state import csr_arrays, csr_from_arrays
-from .stage_state import stage_from_state, stage_state
 
 Arrays = dict[str, NDArray[Any]]
 Meta = dict[str, Any]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.intent_types import Intent
-from ..profiling.price_wishes import PriceBand
+from ..profiling.intent.price_wishes import PriceBand
+from ..profiling.intent.types import Intent
 from .filters import Filters, ItemFacts
 
 Float = NDArray[np.float32]

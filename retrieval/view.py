@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..profiling.blocks import PART_BLOCK
-from ..profiling.intent_types import Intent
+from ..profiling.intent.types import Intent
 from ..profiling.log import Requests
-from .beside import NOTHING, Beside, read_beside
 from .explanation import Told, raw_part, reasons_of, sentence
 from .fusion import reciprocal_rank
 from .largest import largest, spans
@@ -25,9 +24,10 @@ from .lexical import LexicalModel
 from .past import Past
 from .ranking import Recommendation
 from .recommender import PARTS, SEARCH_PARTS
-from .reorder import Reordered, reorder
 from .scores import Events, Plain, Scores, Summed, scores_of, weighted_sum
-from .second_stage import SecondStage
+from .second_stage.beside import NOTHING, Beside, read_beside
+from .second_stage.reorder import Reordered, reorder
+from .second_stage.stage import SecondStage
 from .understanding import PART
 from .weighing import (
     REST_BLOCKS,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..profiling.interest_batch import interests
 from ..profiling.log import EventLog, Requests, event_log
+from ..profiling.shopper.interest_batch import interests
 from .histories import Catalogue, events_table, user_log
 from .store import EVENT_FIELDS, Appended, ProfileStore, StoredEvent
 

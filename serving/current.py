@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..profiling.encoder import Encoder
+from ..profiling.encoders.encoder import Encoder
 from ..profiling.errors import TasteprintError
-from ..profiling.intent import IntentModel
-from ..profiling.yardsticks import Yardsticks
-from ..retrieval.catalogue_journal import Speaker
+from ..profiling.intent.intent import IntentModel
+from ..profiling.shopper.yardsticks import Yardsticks
+from ..retrieval.catalogue.journal import Speaker
 from ..retrieval.engine import Engine
 from .gather import GatherCount
 from .histories import Catalogue

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..profiling.log import KIND_WEIGHTS, KINDS, EventLog, rating_weight
-from ..profiling.schema import conform
+from ..profiling.tables.schema import conform
 from .store import EVENT_FIELDS, PAST_FIELDS, ProfileStore, StoredEvent, UserState, past_row
 
 _CODES: Mapping[str, int] = {kind: code for code, kind in enumerate(KINDS)}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..profiling.errors import ArtefactError, ConfigError, ShopError
-from ..retrieval.catalogue_journal import CatalogueJournal, ItemChange, changed_items, known_texts, with_changes
+from ..retrieval.catalogue.journal import CatalogueJournal, ItemChange, changed_items, known_texts, with_changes
 from ..retrieval.engine import Engine
 from .current import Current, Served
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..profiling.context import Context
 from ..profiling.errors import UnknownIdError
-from ..profiling.interest_set import DAY_S
-from ..profiling.profile import iso_time
-from ..profiling.profile_build import build_profile
+from ..profiling.shopper.interest_set import DAY_S
+from ..profiling.shopper.profile import iso_time
+from ..profiling.shopper.profile_build import build_profile
 from ..retrieval.filters import Filters
 from ..retrieval.ranking import Answer
 from ..retrieval.rules import NO_RULES

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ..profiling.schema import EVENT_KINDS, columns_of, conform
+from ..profiling.tables.schema import EVENT_KINDS, columns_of, conform
 from ..retrieval.filters import Filters
 from .service import Ask
 from .store import EVENT_FIELDS, StoredEvent

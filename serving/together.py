@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..profiling.encoder import Encoder
-from ..profiling.stamp import EncoderStamp
+from ..profiling.encoders.encoder import Encoder
+from ..profiling.encoders.stamp import EncoderStamp
 from ..profiling.texts import TextKind
 from .gather import Gather, GatherCount
 

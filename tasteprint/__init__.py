@@ -11,8 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Shop": "profiling.shop",
-    "open_encoder": "profiling.encoder",
+    "Shop": "profiling.tables.shop",
+    "open_encoder": "profiling.encoders.encoder",
     "TasteprintError": "profiling.errors",
 }
 

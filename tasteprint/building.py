@@ -22,18 +22,18 @@ from .evaluation.rank_learning import with_ranker
 from .index_build import tables_to_serve
 from .item_changes import changes_digest, fold
 from .profiling.artefact import Artefact, read_artefact, write_artefact
-from .profiling.embed_fidelity import ready_encoder
-from .profiling.embeddings import Embeddings, embed_items
-from .profiling.encoder import Encoder
+from .profiling.embedding.embeddings import Embeddings, embed_items
+from .profiling.embedding.ready import ready_encoder
+from .profiling.encoders.encoder import Encoder
+from .profiling.encoders.fidelity import Fidelity
 from .profiling.errors import ArtefactError, ShopError
-from .profiling.fidelity import Fidelity
-from .profiling.intent import IntentConfig, IntentModel, fit_intent
+from .profiling.intent.intent import IntentConfig, IntentModel, fit_intent
 from .profiling.log import EventLog, event_log
-from .profiling.shop import Shop, read_shop
+from .profiling.tables.shop import Shop, read_shop
 from .retrieval.engine import make_engine
 from .retrieval.recommender import Recommender, fit_recommender
-from .retrieval.repeats import repeat_share
 from .retrieval.scorer import TrainingSet
+from .retrieval.sources.repeats import repeat_share
 from .retrieval.state import log_arrays, recommender_state, storable
 from .retrieval.worked import Worked
 from .trained import read_taste, taste_digest

@@ -21,8 +21,8 @@ from .evaluation.rank_learning import LearnedRanker
 from .evaluation.search_split import judged_to_learn
 from .evaluation.splits import Split
 from .evaluation.taste_learning import TrainedTaste
-from .profiling.encoder import Encoder
-from .profiling.shop import Shop
+from .profiling.encoders.encoder import Encoder
+from .profiling.tables.shop import Shop
 from .retrieval.scorer import TrainingSet
 from .workspace import Say
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from .evaluation.rank_learning import RankLearningConfig
-from .profiling.encoder import EncoderConfig
-from .profiling.intent import IntentConfig
+from .profiling.encoders.encoder import EncoderConfig
+from .profiling.encoders.query_cache import QueryCacheConfig
+from .profiling.intent.intent import IntentConfig
 from .profiling.layers import Loaded, flatten, read_layers
-from .profiling.query_cache import QueryCacheConfig
+from .profiling.shopper.yardsticks import ProfileConfig
 from .profiling.templates import TemplateConfig
-from .profiling.yardsticks import ProfileConfig
 from .retrieval.index.config import ServedIndexConfig
 from .retrieval.recommender import RecommenderConfig
 from .retrieval.taste.config import TasteConfig

@@ -23,7 +23,7 @@ from .profiling.artefact import read_artefact, write_artefact
 from .profiling.errors import ShopError
 from .profiling.files import TEMPORARY, locked, write_whole
 from .profiling.log import EventLog
-from .profiling.profile import iso_time
+from .profiling.shopper.profile import iso_time
 from .retrieval.state import log_arrays, log_from_arrays
 from .serving.store import ProfileStore
 from .workspace import KIND

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .bench_memory import watch
+from .bench.memory import watch
 from .index_task import Task, workspace_task
 from .profiling.blocks import BlockSpace
-from .profiling.peak import Clock
+from .profiling.encoders.peak import Clock
 from .retrieval.index import INDEXES, ApproximateIndex, IndexConfig, ItemIndex, build_index
 from .retrieval.index.config import ServedIndexConfig
 from .retrieval.index.kinds import Sizes

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .bench_texts import asked_words
-from .bench_vectors import fit_mixture
+from .bench.texts import asked_words
+from .bench.vectors import fit_mixture
+from .profiling.encoders.stamp import EncoderStamp
 from .profiling.errors import ConfigError
-from .profiling.stamp import EncoderStamp
 from .retrieval.index.approximate import block_mix
 from .retrieval.index.tune import Queries
 
@@ -50,7 +50,7 @@ class Task:
 def workspace_task(opened: Workspace, n: int, *, rng: np.random.Generator) -> Task:
     """The text blocks of a workspace, and ``n`` queries of each mix: ``meaning``, ``taste``, ``mixed``.
 
-    Words are what its shoppers ask, see `bench_texts.asked_words`. Where no shopper has
+    Words are what its shoppers ask, see `bench.texts.asked_words`. Where no shopper has
     events, nobody's taste is asked with.
     """
     from .profiling.log import Requests

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .profiling.encoder import Encoder
+from .profiling.encoders.encoder import Encoder
 from .profiling.templates import TemplateConfig
-from .retrieval.catalogue_journal import (
+from .retrieval.catalogue.journal import (
     CatalogueJournal,
     ItemChange,
     Speaker,
@@ -28,7 +28,7 @@ from .retrieval.catalogue_journal import (
     spoken,
     with_changes,
 )
-from .retrieval.catalogue_update import apply_items
+from .retrieval.catalogue.update import apply_items
 from .retrieval.engine import Engine
 
 __all__ = [

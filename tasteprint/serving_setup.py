@@ -19,12 +19,12 @@ import numpy as np
 
 from . import __version__
 from .item_changes import changes_folder
-from .profiling.encoder import Encoder
+from .profiling.encoders.encoder import Encoder
 from .profiling.errors import ExtraMissingError
 from .profiling.files import locked
-from .profiling.shop import read_meta, read_shop
-from .profiling.yardsticks import Yardsticks
-from .retrieval.catalogue_update import apply_items
+from .profiling.shopper.yardsticks import Yardsticks
+from .profiling.tables.shop import read_meta, read_shop
+from .retrieval.catalogue.update import apply_items
 from .retrieval.rules import read_rules
 from .serving.bulk import load_events
 from .serving.config import ServeConfig

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from .evaluation.taste_learning import TrainedTaste
 from .profiling.artefact import read_artefact, write_artefact
+from .profiling.encoders.stamp import EncoderStamp
 from .profiling.errors import ArtefactError
-from .profiling.stamp import EncoderStamp
 from .profiling.taste_model import TasteModel, taste_from_state, taste_state
 from .retrieval.scorer import TrainingSet
 from .retrieval.state import dotted, storable, within

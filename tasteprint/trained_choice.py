@@ -19,11 +19,11 @@ from .choosing import Chosen
 from .evaluation.first_stage import Learned
 from .evaluation.rank_learning import LearnedRanker
 from .profiling.artefact import read_artefact, write_artefact
+from .profiling.encoders.stamp import EncoderStamp
 from .profiling.errors import ArtefactError
-from .profiling.stamp import EncoderStamp
 from .retrieval.gate import gate_from_state, gate_state
-from .retrieval.ranker_state import ranker_from_state, ranker_state
 from .retrieval.recommender import RecommenderConfig
+from .retrieval.second_stage.ranker_state import ranker_from_state, ranker_state
 from .retrieval.state import dotted, storable, within
 from .trained import taste_digest
 

@@ -22,8 +22,8 @@ from .evaluation.pipeline import fit_chosen, tastes, wants_taste
 from .evaluation.rank_learning import LearnedRanker, learn_from_impressions
 from .evaluation.taste_learning import train_taste
 from .impressions import read_impressions
-from .profiling.attributes import attributes_of
 from .profiling.errors import ConfigError, ShopError
+from .profiling.shopper.attributes import attributes_of
 from .serving.histories import Catalogue
 from .serving.store import open_store
 from .trained import read_taste, save_taste

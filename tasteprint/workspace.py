@@ -18,14 +18,14 @@ from pydantic import ValidationError
 from .config import Settings
 from .item_changes import Speaker, caught_up, changed_items
 from .profiling.artefact import check_stamp, read_artefact
-from .profiling.embed_fidelity import PREPARED
-from .profiling.encoder import Encoder, open_encoder
+from .profiling.embedding.ready import PREPARED
+from .profiling.encoders.encoder import Encoder, open_encoder
+from .profiling.encoders.query_cache import cached_queries
+from .profiling.encoders.stamp import EncoderStamp
 from .profiling.errors import WorkspaceError
-from .profiling.intent import IntentModel, intent_from_state
-from .profiling.query_cache import cached_queries
-from .profiling.shop import Shop
-from .profiling.stamp import EncoderStamp
-from .profiling.yardsticks import Yardsticks, fit_yardsticks
+from .profiling.intent.intent import IntentModel, intent_from_state
+from .profiling.shopper.yardsticks import Yardsticks, fit_yardsticks
+from .profiling.tables.shop import Shop
 from .retrieval.engine import Engine, make_engine
 from .retrieval.state import dotted, log_from_arrays, recommender_from_state, within
 from .retrieval.worked import Worked, open_worked, save_worked

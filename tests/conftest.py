@@ -41,8 +41,8 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace of the tiny shop, built once; ``parent / "shop"`` is the shop. Read only: copy it to change it."""
     from tasteprint.building import build_workspace
     from tasteprint.config import load_settings
-    from tasteprint.profiling.shop import write_shop
-    from tasteprint.profiling.tiny import tiny_shop
+    from tasteprint.profiling.tables.shop import write_shop
+    from tasteprint.profiling.tables.tiny import tiny_shop
 
     folder = tmp_path_factory.mktemp("tiny")
     write_shop(tiny_shop(), folder / "shop")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tasteprint.bench_contenders import BASELINE, RUNTIMES, Bench, Contender, worth_timing
-from tasteprint.bench_encoder import Work, query_ms, summarise
-from tasteprint.bench_texts import BenchTexts, bench_texts, generated_queries, generated_texts
+from tasteprint.bench.contenders import BASELINE, RUNTIMES, Bench, Contender, worth_timing
+from tasteprint.bench.encoder import Work, query_ms, summarise
+from tasteprint.bench.texts import BenchTexts, bench_texts, generated_queries, generated_texts
 from tasteprint.cli import app
-from tasteprint.profiling.encoder import EncoderConfig
+from tasteprint.profiling.encoders.encoder import EncoderConfig
+from tasteprint.profiling.encoders.peak import NetworkSize, Peak
 from tasteprint.profiling.errors import ConfigError, EncoderError, ShopError
-from tasteprint.profiling.peak import NetworkSize, Peak
 from tasteprint.profiling.timing import Spread
 from tests.small_bert import save_small_bert
 

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 
 from tasteprint.commands.demo import demo
 from tasteprint.config import Settings, load_settings
-from tasteprint.demo import INSTALL, Demo, as_built, run_demo
-from tasteprint.demo_answers import DISCOVERY, choose_query, discovering, first_events, name_of, personal
-from tasteprint.demo_map import taste_map
-from tasteprint.demo_page import story_html
-from tasteprint.demo_people import Tastes, far_apart, newcomer, tastes
-from tasteprint.demo_story import Story
-from tasteprint.profiling.encoder import EncoderConfig
+from tasteprint.demo.answers import DISCOVERY, choose_query, discovering, first_events, name_of, personal
+from tasteprint.demo.map import taste_map
+from tasteprint.demo.page import story_html
+from tasteprint.demo.people import Tastes, far_apart, newcomer, tastes
+from tasteprint.demo.run import INSTALL, Demo, as_built, run_demo
+from tasteprint.demo.story import Story
+from tasteprint.profiling.encoders.encoder import EncoderConfig
 from tasteprint.profiling.errors import ExtraMissingError, ShopError
 from tasteprint.profiling.log import EventLog
-from tasteprint.profiling.shop import Shop, write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import Shop, write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.engine import one_user
 from tasteprint.retrieval.ranking import Recommendation
 from tasteprint.workspace import Workspace, open_workspace
@@ -118,8 +118,8 @@ def test_the_page_loads_nothing_and_speaks(made: Demo) -> None:
 
 
 def test_the_second_run_only_reads(made: Demo, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasteprint.demo.open_workspace", lambda *_: pytest.fail("opened again"))
-    monkeypatch.setattr("tasteprint.demo.evaluate", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr("tasteprint.demo.run.open_workspace", lambda *_: pytest.fail("opened again"))
+    monkeypatch.setattr("tasteprint.demo.run.evaluate", lambda *_, **__: pytest.fail("measured again"))
     again = run_demo(folder / "elsewhere", folder / "ws", shop=folder / "shop", settings=SETTINGS)
     assert not again.fresh
     assert again.story == made.story

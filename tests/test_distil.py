@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tasteprint.cli import app
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import EncoderError, ShopError
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.profiling.templates import item_texts
 from tests.small_bert import save_small_bert
 

@@ -13,8 +13,8 @@ from tasteprint.cli import app
 from tasteprint.config import Settings, load_settings
 from tasteprint.impressions import DAY_S, read_impressions
 from tasteprint.profiling.errors import ConfigError, ShopError
-from tasteprint.profiling.shop import read_shop, write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import read_shop, write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.serving.histories import Catalogue
 from tasteprint.serving.store import ProfileStore, Shown, StoredEvent, open_store
 from tasteprint.trained_choice import read_choice

@@ -11,11 +11,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tasteprint.bench_index import IndexRow, bench_index
-from tasteprint.bench_index_table import bench_table
-from tasteprint.bench_memory import resident_bytes, watch
-from tasteprint.bench_rivals import RIVALS
-from tasteprint.bench_vectors import fit_mixture
+from tasteprint.bench.index import IndexRow, bench_index
+from tasteprint.bench.index_table import bench_table
+from tasteprint.bench.memory import resident_bytes, watch
+from tasteprint.bench.rivals import RIVALS
+from tasteprint.bench.vectors import fit_mixture
 from tasteprint.commands import index as index_command
 from tasteprint.index_task import Task, enlarged, matrix_task, workspace_task
 from tasteprint.profiling.errors import ArtefactError, ConfigError

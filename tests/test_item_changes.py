@@ -13,8 +13,8 @@ from tasteprint.building import Built, build_workspace
 from tasteprint.config import load_settings
 from tasteprint.item_changes import CatalogueJournal, changes_after, changes_digest, changes_folder, reset
 from tasteprint.profiling.errors import UnknownIdError
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.workspace import Workspace, open_workspace, shop_yardsticks
 
 SETTINGS = load_settings(sets=["encoder.name=hash:64"], environ={}).settings

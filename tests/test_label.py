@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tasteprint.cli import app
-from tasteprint.finetune.active import read_sheet
+from tasteprint.finetune.labelling.active import read_sheet
 from tasteprint.profiling.errors import ConfigError, ShopError
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop, write_shop
 
 COLOURS = ["red", "blue", "green", "black", "white", "oak", "steel", "brass"]
 GOODS = ["lamp", "sofa", "desk", "chair", "shelf", "rug", "bed", "clock"]

@@ -58,7 +58,7 @@ def test_quiet_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
-    "name", ["commands.progress", "profiling.embed_keys", "profiling.embed_plan", "profiling.embed_memo"]
+    "name", ["commands.progress", "profiling.embedding.keys", "profiling.embedding.plan", "profiling.embedding.memo"]
 )
 def test_examples(name: str):
     module = import_module(f"tasteprint.{name}")

@@ -15,10 +15,10 @@ from tasteprint.building import build_workspace, prepare
 from tasteprint.choosing import choose_all
 from tasteprint.cli import app
 from tasteprint.config import Settings, load_settings
+from tasteprint.profiling.encoders.stamp import EncoderStamp
 from tasteprint.profiling.errors import ArtefactError, ShopError
-from tasteprint.profiling.shop import read_shop, write_shop
-from tasteprint.profiling.stamp import EncoderStamp
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import read_shop, write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.trained_choice import choice_digests, read_choice, read_fusion, save_fusion
 from tasteprint.training import train_workspace_fusion, train_workspace_ranker, train_workspace_taste
 from tasteprint.workspace import Workspace, open_workspace

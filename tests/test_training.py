@@ -14,8 +14,8 @@ from tasteprint.building import build_workspace, prepare
 from tasteprint.cli import app
 from tasteprint.config import Settings, load_settings
 from tasteprint.profiling.errors import ArtefactError, ShopError
-from tasteprint.profiling.shop import read_shop, write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import read_shop, write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.trained import read_taste, taste_digest
 from tasteprint.training import train_workspace_taste
 from tasteprint.workspace import Workspace, open_workspace

@@ -14,17 +14,17 @@ from tasteprint import building
 from tasteprint.building import build_workspace
 from tasteprint.choosing import Chosen
 from tasteprint.config import load_settings
-from tasteprint.profiling import embed_fidelity
+from tasteprint.profiling.embedding import ready as embed_fidelity
+from tasteprint.profiling.encoders.fidelity import FidelityConfig
 from tasteprint.profiling.errors import ArtefactError, ConfigError, EncoderError, ShopError, WorkspaceError
-from tasteprint.profiling.fidelity import FidelityConfig
 from tasteprint.profiling.log import event_log
-from tasteprint.profiling.shop import Shop, read_shop, write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import Shop, read_shop, write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval import engine as engine_module
 from tasteprint.retrieval.engine import make_engine
 from tasteprint.retrieval.index import ApproximateIndex
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, PERSONAL_PARTS, SEARCH_PARTS
-from tasteprint.retrieval.repeats import repeat_share
+from tasteprint.retrieval.sources.repeats import repeat_share
 from tasteprint.workspace import open_workspace
 from tests.small_bert import save_small_bert
 

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from ...profiling.log import Requests
 from ...retrieval.histories import history_matrix
-from ...retrieval.neighbours import NeighboursModel
-from ...retrieval.popularity import DAY_S
 from ...retrieval.scorer import TrainingSet
-from ...retrieval.transitions import TransitionsConfig, fit_transitions
+from ...retrieval.sources.neighbours import NeighboursModel
+from ...retrieval.sources.popularity import DAY_S
+from ...retrieval.sources.transitions import TransitionsConfig, fit_transitions
 
 Float = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ...profiling.encoder import Encoder
+from ...profiling.encoders.encoder import Encoder
 from ...profiling.errors import ConfigError
 from ...profiling.log import Requests
 from ...retrieval.scorer import TrainingSet

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.errors import ExtraMissingError
 from ...profiling.log import Requests
-from ...retrieval.neighbours import popular_tie_break
 from ...retrieval.scorer import TrainingSet
+from ...retrieval.sources.neighbours import popular_tie_break
 from .matrices import DECAY, Counts, request_items, user_items
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.log import Requests
-from ...retrieval.neighbours import popular_tie_break
 from ...retrieval.scorer import TrainingSet
+from ...retrieval.sources.neighbours import popular_tie_break
 from .matrices import DECAY, Counts, request_items, user_items
 
 

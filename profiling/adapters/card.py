@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..encoders.stamp import EncoderStamp
 from ..layers import flatten
-from ..stamp import EncoderStamp
 from .kinds import ADAPTERS
 
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from ..bert import pick_device
-from ..stamp import EncoderStamp
-from ..weights import DTYPES
+from ..encoders.bert import pick_device
+from ..encoders.stamp import EncoderStamp
+from ..encoders.weights import DTYPES
 from .kinds import attach_adapter, load_adapter_state
 from .saved import WEIGHTS, SavedAdapter
 from .text_model import open_text_model

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artefact import read_artefact
+from ..encoders.stamp import EncoderStamp
 from ..errors import ArtefactError, EncoderError
-from ..stamp import EncoderStamp
 from .kinds import AdapterConfig
 
 KIND = "adapter"

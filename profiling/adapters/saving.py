@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..artefact import write_artefact
-from ..checkpoint import tokenizer_digest, weights_digest
+from ..encoders.checkpoint import tokenizer_digest, weights_digest
+from ..encoders.stamp import EncoderStamp
+from ..encoders.transformer import TransformerEncoder
 from ..errors import EncoderError
 from ..files import sha256_of
-from ..stamp import EncoderStamp
-from ..transformer import TransformerEncoder
 from .card import model_card
 from .kinds import ADAPTERS, AdapterConfig, adapter_state, load_adapter_state, n_trainable
 from .merge import write_merged

@@ -17,12 +17,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint as recompute
 
-from ..bert import pool
-from ..checkpoint import Checkpoint, checkpoint_folder, read_checkpoint
+from ..encoders.bert import pool
+from ..encoders.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint
+from ..encoders.families import FAMILIES, Family
+from ..encoders.network import load_pretrained
+from ..encoders.schedule import batches
 from ..errors import EncoderError
-from ..families import FAMILIES, Family
-from ..network import load_pretrained
-from ..schedule import batches
 from ..texts import TextKind
 from .kinds import AdapterConfig, attach_adapter
 

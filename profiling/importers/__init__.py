@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..shop import ShopWriter
+from ..tables.shop import ShopWriter
 from . import amazon, complete_journey, generated, movielens, online_retail, table_files
 from .base import Importer, ImportRequest, Progress, no_progress
 from .report import ImportReport, Ledger, SourceCount

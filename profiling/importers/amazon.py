@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import ShopError
-from ..shop import ShopWriter
+from ..tables.shop import ShopWriter
 from . import amazon_fields as fields
 from .base import (
     Importer,

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import ShopError
-from ..shop import ShopWriter
+from ..tables.shop import ShopWriter
 from .report import Ledger
 
 Progress = Callable[[str, float], None]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..errors import ExtraMissingError, ShopError
-from ..shop import ShopWriter
+from ..tables.shop import ShopWriter
 from .base import Importer, ImportRequest, pseudonyms, rank_in_user, shop_meta
 from .report import Ledger
 

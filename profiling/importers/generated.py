@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..shop import ShopWriter
-from ..tiny import tiny_shop
+from ..tables.shop import ShopWriter
+from ..tables.tiny import tiny_shop
 from .base import Importer, ImportRequest
 from .report import Ledger
 

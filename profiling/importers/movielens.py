@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ShopError
-from ..shop import ShopWriter
+from ..tables.shop import ShopWriter
 from .base import (
     Importer,
     ImportRequest,

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import ExtraMissingError, ShopError
-from ..shop import ShopWriter
+from ..tables.shop import ShopWriter
 from .base import Importer, ImportRequest, placeholder_title, pseudonyms, rank_in_user, shop_meta, time_split_at
 from .report import Ledger
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError, ShopError
-from ..schema import TABLES
-from ..shop import ShopWriter
+from ..tables.schema import TABLES
+from ..tables.shop import ShopWriter
 from .base import Importer, ImportRequest, placeholder_title, pseudonyms, rank_in_user, shop_meta, time_split_at
 from .column_map import ColumnMap, ShopKeys, TableMap, read_column_map
 from .report import Ledger

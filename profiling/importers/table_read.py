@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError, ShopError
-from ..schema import CATEGORY_SEPARATOR, EVENT_KINDS, SPLITS, TABLES, TASKS, Column
+from ..tables.schema import CATEGORY_SEPARATOR, EVENT_KINDS, SPLITS, TABLES, TASKS, Column
 from .base import placeholder_title
 from .column_map import ItemsMap, TableMap, TimeMap
 from .report import Ledger

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..bert import pool
-from ..weights import LINEARS, Weights, relative_bias
+from ..encoders.bert import pool
+from ..encoders.weights import LINEARS, Weights, relative_bias
 
 _MASKED = -10_000.0  # added to the scores of padding: nothing is left of it after the softmax, in bf16 too
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tokens import Tokens
+from ..encoders.tokens import Tokens
 from .padding import padded
 
 _ERRORS_ONLY = 3

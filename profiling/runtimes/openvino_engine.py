@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tokens import Tokens
+from ..encoders.tokens import Tokens
 from .padding import padded
 
 _QUERY_LENGTHS = range(3, 17)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artefact import read_artefact, write_artefact
-from ..checkpoint import Checkpoint
+from ..encoders.checkpoint import Checkpoint
+from ..encoders.fidelity import sample_texts
+from ..encoders.stamp import EncoderStamp
 from ..errors import ArtefactError, EncoderError, ExtraMissingError
-from ..fidelity import sample_texts
 from ..files import sha256_of
-from ..stamp import EncoderStamp
 from .base import Runtime
 from .choose import RUNTIMES, install_line, model_path
 
@@ -114,7 +114,7 @@ def open_runtime(
 
 def _open(checkpoint: Checkpoint, stamp: EncoderStamp, folder: Path, threads: int | None) -> Runtime:
     """The engine, its network read from ``folder``."""
-    from ..tokens import Tokens
+    from ..encoders.tokens import Tokens
 
     if find_spec(RUNTIMES[stamp.runtime].package) is None:
         raise ExtraMissingError(f"runtime {stamp.runtime} is not installed: {install_line(stamp.runtime)}")
@@ -142,8 +142,8 @@ def _make(
     """Export the network into ``folder``, quantised on ``sample`` for int8."""
     import torch
 
-    from ..tokens import Tokens
-    from ..weights import read_weights
+    from ..encoders.tokens import Tokens
+    from ..encoders.weights import read_weights
     from .export import export
     from .graph import Graph
     from .quantise import quantise

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
-from ..weights import LINEARS
+from ..encoders.weights import LINEARS
 from .graph import Graph
 
 SCHEME = "gptq-smooth-3"

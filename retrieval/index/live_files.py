@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...profiling.artefact import Artefact, write_artefact
+from ...profiling.encoders.stamp import EncoderStamp
 from ...profiling.errors import ArtefactError
 from ...profiling.files import map_tensors, write_tensor
-from ...profiling.stamp import EncoderStamp
 from .approximate import ApproximateIndex
 from .kinds import INDEXES
 from .live import LiveView, check_vectors, live_view

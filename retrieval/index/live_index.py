@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.artefact import Artefact, read_artefact
+from ...profiling.encoders.stamp import EncoderStamp
 from ...profiling.errors import ArtefactError
 from ...profiling.files import locked
 from ...profiling.journal import Journal
-from ...profiling.stamp import EncoderStamp
 from .kinds import build_index
 from .live_files import (
     KIND,

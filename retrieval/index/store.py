@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...profiling.artefact import Artefact, read_artefact, write_artefact
+from ...profiling.encoders.stamp import EncoderStamp
 from ...profiling.errors import ArtefactError
-from ...profiling.stamp import EncoderStamp
 from .approximate import ApproximateIndex, Efforts, search_pool
 from .flat import FLAT, BlockIndex, WholeNumbers, code_dims, open_flat
 from .hnsw import HnswScanner

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...profiling.encoders.peak import Clock
 from ...profiling.errors import ConfigError
-from ...profiling.peak import Clock
 from .approximate import ApproximateIndex, Efforts, block_mix
 from .subset import best_among, one_thread
 from .types import NO_ROW, Found, ItemIndex, Mask, Rows, best_of

@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...profiling.units import UNITS, stem
-from ...profiling.units import words as unit_words
+from ...profiling.intent.units import UNITS, stem
+from ...profiling.intent.units import words as unit_words
 
 PARTICLES = frozenset(
     ["for", "with", "without", "in", "of", "by", "to", "from", "on", "and", "or", "at", "w", "as", "per"]

@@ -20,8 +20,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ...profiling.intent.units import UNITS, stem
 from ...profiling.log import Requests
-from ...profiling.units import UNITS, stem
 from ..largest import rows_summed
 from ..scorer import TrainingSet
 from .analysis import field_texts, item_terms, plain_words

@@ -7,8 +7,8 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..histories import keep_largest
-from ..neighbours import NeighboursModel, popular_tie_break
 from ..scorer import TrainingSet
+from ..sources.neighbours import NeighboursModel, popular_tie_break
 from .bm25 import texts_of, words
 
 

@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...profiling.errors import ConfigError
-from ...profiling.units import stems
+from ...profiling.intent.units import stems
 from ..filters import Filters
 
 Text = Annotated[str, Field(min_length=1)]

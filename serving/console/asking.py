@@ -14,8 +14,8 @@ import numpy as np
 
 from ...profiling.context import Context
 from ...profiling.log import EventLog
-from ...profiling.profile import iso_time, tidy_number
-from ...profiling.tags import TagModel
+from ...profiling.shopper.profile import iso_time, tidy_number
+from ...profiling.shopper.tags import TagModel
 from ...retrieval.engine import Engine
 from ...retrieval.ranking import Answer, Recommendation
 from ..current import Served

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ...profiling.yardsticks import Yardsticks
+from ...profiling.shopper.yardsticks import Yardsticks
 from ..current import Served
 from ..store import ProfileStore, StoreCount
 

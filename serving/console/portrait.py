@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ...profiling.errors import UnknownIdError
-from ...profiling.interest import decay
-from ...profiling.interest_batch import event_weights
 from ...profiling.log import KINDS, EventLog
-from ...profiling.profile_build import build_profile
-from ...profiling.yardsticks import Yardsticks
+from ...profiling.shopper.interest import decay
+from ...profiling.shopper.interest_batch import event_weights
+from ...profiling.shopper.profile_build import build_profile
+from ...profiling.shopper.yardsticks import Yardsticks
 from ..current import Served
 from ..histories import events_table, user_log
 from ..service import Service

@@ -15,7 +15,7 @@ import typer
 from .options import ConfigOption, JsonOption, SetOption
 
 if TYPE_CHECKING:
-    from ..bench_encoder import BenchResult, BenchRow
+    from ..bench.encoder import BenchResult, BenchRow
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -87,9 +87,9 @@ def encoder(
 
     import numpy as np
 
-    from ..bench_contenders import worth_timing
-    from ..bench_encoder import bench_encoder
-    from ..bench_texts import bench_texts
+    from ..bench.contenders import worth_timing
+    from ..bench.encoder import bench_encoder
+    from ..bench.texts import bench_texts
     from ..config import load_settings
 
     named = [] if encoder is None else [f"encoder.name={json.dumps(encoder)}"]

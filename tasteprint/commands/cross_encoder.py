@@ -46,13 +46,13 @@ def cross_encoder(
 
       tasteprint train cross-encoder shops/hardware --out runs/cross-0 --exam valid --json
     """
-    from ..finetune.cross_encoder import CROSS, train_cross_encoder
-    from ..finetune.cross_encoder_config import CrossConfig, read_cross_config
-    from ..finetune.cross_encoder_exam import examine_cross
+    from ..finetune.cross_encoder.config import CrossConfig, read_cross_config
+    from ..finetune.cross_encoder.exam import examine_cross
+    from ..finetune.cross_encoder.run import CROSS, train_cross_encoder
     from ..finetune.run_folder import read_outcome
     from ..profiling.errors import ConfigError
     from ..profiling.layers import read_layers
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
 
     if exam not in (None, "valid", "test"):
         raise ConfigError(f"--exam: must be test or valid, got {exam!r}")

@@ -76,7 +76,7 @@ def curves(
     from ..evaluation.curve_run import run_curves
     from ..evaluation.protocol import Options
     from ..profiling.errors import ConfigError
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
     from .evaluate import embedded
 
     if split not in ("valid", "test"):

@@ -55,7 +55,7 @@ def import_(
       tasteprint import amazon-2014 --from reviews.json.gz --metadata meta.json.gz --k-core 5 --out shops/beauty
     """
     from ..profiling.importers import import_shop
-    from ..profiling.validate import validate_shop
+    from ..profiling.tables.validate import validate_shop
 
     with _progress() as progress:
         report = import_shop(
@@ -96,7 +96,7 @@ def validate(
     """
     from dataclasses import asdict
 
-    from ..profiling.validate import validate_shop
+    from ..profiling.tables.validate import validate_shop
 
     found = validate_shop(shop)
     shown = found if limit is None else found[:limit]

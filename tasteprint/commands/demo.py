@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from ..demo_story import Row, Shopper, Story, WarmStep
+    from ..demo.story import Row, Shopper, Story, WarmStep
 
 _COLOURS = {"A": "green", "B": "magenta"}
 
@@ -47,7 +47,7 @@ def demo(
       tasteprint demo --shop shops/beauty --workspace workspace/beauty --set encoder.name=hash:64
     """
     from ..config import load_settings
-    from ..demo import run_demo
+    from ..demo.run import run_demo
     from .progress import steps
 
     settings = load_settings(config, sets=sets or ()).settings

@@ -14,7 +14,7 @@ from .progress import steps
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..profiling.distil import Distilled
+    from ..profiling.encoders.distil import Distilled
     from ..profiling.templates import TemplateConfig
 
 
@@ -56,11 +56,11 @@ def distil(
     import numpy as np
 
     from ..config import load_settings
-    from ..profiling.checkpoint import checkpoint_folder, read_checkpoint
-    from ..profiling.distil import DistilConfig, distil_static
-    from ..profiling.embeddings import embed_texts
-    from ..profiling.encoder import open_encoder
-    from ..profiling.static import check_new
+    from ..profiling.embedding.embeddings import embed_texts
+    from ..profiling.encoders.checkpoint import checkpoint_folder, read_checkpoint
+    from ..profiling.encoders.distil import DistilConfig, distil_static
+    from ..profiling.encoders.encoder import open_encoder
+    from ..profiling.encoders.static import check_new
 
     named = [] if encoder is None else [f"encoder.name={json.dumps(encoder)}"]
     settings = load_settings(config, sets=[*(sets or ()), *named]).settings
@@ -97,7 +97,7 @@ def _texts(shop: Path, template: TemplateConfig, most: int, rng: np.random.Gener
         ShopError: the shop has no items.
     """
     from ..profiling.errors import ShopError
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
     from ..profiling.templates import item_texts
 
     if not most:

@@ -15,7 +15,7 @@ from .options import ConfigOption, JsonOption, SetOption
 from .progress import Say, steps
 
 if TYPE_CHECKING:
-    from ..profiling.embed_run import EmbedReport
+    from ..profiling.embedding.run import EmbedReport
 
 
 class Where(StrEnum):
@@ -70,9 +70,9 @@ def embed(
       tasteprint embed shops/grocery --out work/embeddings --on ray --workers 2
     """
     from ..config import load_settings
-    from ..profiling.embed_fidelity import ready_encoder
-    from ..profiling.embed_plan import EmbedConfig
-    from ..profiling.embed_run import embed_shop, encode_here
+    from ..profiling.embedding.plan import EmbedConfig
+    from ..profiling.embedding.ready import ready_encoder
+    from ..profiling.embedding.run import embed_shop, encode_here
     from ..profiling.errors import ConfigError
 
     if on is Where.LOCAL and (workers or address):
@@ -86,7 +86,7 @@ def embed(
             settings.encoder, shop / "items.parquet", cache or out / "cache", settings.template, tell=timed
         )
         if on is Where.RAY:
-            from ..profiling.embed_ray import encode_on_ray
+            from ..profiling.embedding.on_ray import encode_on_ray
 
             encode = encode_on_ray(ready.opener, ready.encoder.stamp.digest, workers=workers, address=address)
         else:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..evaluation.protocol import Options
     from ..evaluation.results import Results
-    from ..profiling.encoder import Encoder
-    from ..profiling.shop import Shop
+    from ..profiling.encoders.encoder import Encoder
+    from ..profiling.tables.shop import Shop
 
 Tell = Callable[[str, int, int], None]
 
@@ -136,7 +136,7 @@ def evaluate(
     from ..evaluation.results import as_json as to_json
     from ..evaluation.results import as_markdown, per_request, write_results
     from ..profiling.errors import ConfigError
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
 
     if split not in ("valid", "test"):
         raise ConfigError(f"--split: must be test or valid, got {split!r}")
@@ -214,7 +214,7 @@ def _ranking(
         n: read_layers(kind, sets=sets).settings for n, kind in kinds.items() if issubclass(kind, TasteprintConfig)
     }
     if opened is not None and any(config.taste.said for config in trained.values()):
-        from ..profiling.embeddings import embed_said
+        from ..profiling.embedding.embeddings import embed_said
 
         told = embed_said(shop.table("events"), opened, cache, progress=lambda n, m: tell("embedding words", n, m))
         shop = replace(shop, said=told)
@@ -242,7 +242,7 @@ def embedded(
 ) -> tuple[Encoder | None, NDArray[np.float32] | None]:
     """The encoder and the catalogue's vectors, (n_items, d); both None where no named method needs them."""
     from ..evaluation.methods import METHODS
-    from ..profiling.embeddings import embed_items
+    from ..profiling.embedding.embeddings import embed_items
 
     needed = any(METHODS[name].needs & {"vectors", "encoder"} for name in methods if name in METHODS)
     opened = _opened(encoder, adapter) if needed else None
@@ -274,14 +274,14 @@ def _labels(
 
 def _encode_with(encoder: Encoder, cache: Path, tell: Tell) -> Callable[[Sequence[str]], NDArray[np.float32]]:
     """Vectors of texts by this encoder, each text encoded once and kept in ``cache``."""
-    from ..profiling.embeddings import embed_texts
+    from ..profiling.embedding.embeddings import embed_texts
 
     return lambda texts: embed_texts(texts, encoder, cache, kind="query", progress=lambda n, m: tell("embedding", n, m))
 
 
 def _opened(name: str | None, adapter: Path | None) -> Encoder | None:
     """The encoder of that name with an adapter, the default one without a name, None for ``none``."""
-    from ..profiling.encoder import EncoderConfig, open_encoder
+    from ..profiling.encoders.encoder import EncoderConfig, open_encoder
 
     if name == NO_ENCODER:
         return None

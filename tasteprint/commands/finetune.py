@@ -87,7 +87,7 @@ def run(
     from ..finetune.run import run as train
     from ..finetune.train_config import read_config
     from ..profiling.errors import ConfigError
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
 
     stage = _stage(exam) if exam else None
     settings = read_config(config, sets=sets or ())
@@ -172,7 +172,7 @@ def _examine(
     from ..finetune.compare import EXAM
     from ..finetune.exam import examine, write_exam
     from ..profiling.errors import ConfigError
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
 
     if settings.shop is None:
         raise ConfigError("shop: the run names none; give --shop")

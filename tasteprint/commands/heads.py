@@ -14,9 +14,9 @@ from .progress import steps
 
 if TYPE_CHECKING:
     from ..evaluation.results import Results
-    from ..finetune.head_config import HeadConfig
+    from ..finetune.heads.config import HeadConfig
     from ..profiling.adapters.kinds import AdapterConfig
-    from ..profiling.encoder import EncoderConfig
+    from ..profiling.encoders.encoder import EncoderConfig
 
 NONE = "none"
 
@@ -66,8 +66,8 @@ def heads(
 
       tasteprint heads shops/reviews --kind words --encoder none --out work/aspects --set abstain=0.05 --json
     """
-    from ..finetune.head_run import measure_heads, needs_encoder, train_heads
-    from ..profiling.shop import read_shop
+    from ..finetune.heads.run import measure_heads, needs_encoder, train_heads
+    from ..profiling.tables.shop import read_shop
 
     settings, adapt, own = _settings(kind, sets or ())
     chosen = _encoder(encoder) if needs_encoder(settings) else None
@@ -107,7 +107,7 @@ def _settings(kind: str, sets: Sequence[str]) -> tuple[HeadConfig, dict[str, Any
 
     from pydantic import ValidationError
 
-    from ..finetune.head_config import HeadConfig
+    from ..finetune.heads.config import HeadConfig
     from ..profiling.errors import ConfigError
 
     values: dict[str, Any] = {"kind": kind}
@@ -139,7 +139,7 @@ def _adapter(kind: str, adapt: Mapping[str, Any], own: Mapping[str, Any]) -> Ada
         if adapt or own:
             raise ConfigError("adapt.* and adapter.* need an adapter, got none; name one (--adapter lora)")
         return None
-    from ..finetune.head_adapt import HeadAdaptConfig
+    from ..finetune.heads.adapt import HeadAdaptConfig
 
     try:
         return HeadAdaptConfig.model_validate({"adapter": {"kind": kind, **own}, **adapt}).adapter
@@ -154,14 +154,14 @@ def _in_words(error: Any) -> str:
 
 def _encoder(name: str | None) -> EncoderConfig | None:
     """The encoder of that name, the default one without a name, None for ``none``."""
-    from ..profiling.encoder import EncoderConfig
+    from ..profiling.encoders.encoder import EncoderConfig
 
     return None if name == NONE else EncoderConfig() if name is None else EncoderConfig(name=name)
 
 
 def _test_rows(results: Results | None) -> list[dict[str, Any]]:
     """One row a method and task."""
-    from ..finetune.head_report import rows_of
+    from ..finetune.heads.report import rows_of
 
     if results is None:
         return []

@@ -175,7 +175,7 @@ def bench_index_command(
 
     import numpy as np
 
-    from ..bench_index import bench_index
+    from ..bench.index import bench_index
 
     task = _task((workspace, matrix, queries), widths, generate, sample, np.random.default_rng(seed))
     clock = time.process_time if cpu_time else time.perf_counter
@@ -193,7 +193,7 @@ def bench_index_command(
     if as_json:
         typer.echo(json.dumps({"source": task.source, "rows": [row.to_dict() for row in found]}))
         return
-    from ..bench_index_table import bench_table
+    from ..bench.index_table import bench_table
 
     typer.echo(f"{task.vectors.shape[0]:,} x {task.vectors.shape[1]}: {task.source}\n")
     typer.echo(bench_table(found))

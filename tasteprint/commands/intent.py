@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..profiling.encoder import Encoder
-    from ..profiling.head import HeadAnswer
-    from ..profiling.intent import Intent, IntentModel
+    from ..profiling.encoders.encoder import Encoder
+    from ..profiling.heads.head import HeadAnswer
+    from ..profiling.intent.intent import Intent, IntentModel
 
 
 def intent(
@@ -80,10 +80,10 @@ def _from_shop(path: Path, encoder: str | None, *, sample: int, seed: int, quiet
     import numpy as np
     from rich.console import Console
 
-    from ..profiling.encoder import EncoderConfig, open_encoder
-    from ..profiling.facets import FacetConfig
-    from ..profiling.intent import IntentConfig, fit_intent
-    from ..profiling.shop import read_shop
+    from ..profiling.encoders.encoder import EncoderConfig, open_encoder
+    from ..profiling.intent.facets import FacetConfig
+    from ..profiling.intent.intent import IntentConfig, fit_intent
+    from ..profiling.tables.shop import read_shop
     from ..profiling.templates import item_texts
 
     rng = np.random.default_rng(seed)

@@ -50,8 +50,8 @@ def add(
       echo '{"item_id": "n-1", "title": "Red mug", "price": 4.5}' | tasteprint items add - -w work/grocery
     """
     from ..item_changes import CatalogueJournal, changes_folder
-    from ..retrieval.catalogue_journal import known_texts
-    from ..retrieval.catalogue_update import checked_items
+    from ..retrieval.catalogue.journal import known_texts
+    from ..retrieval.catalogue.update import checked_items
     from ..workspace import open_workspace
 
     items = checked_items(read_items(file))
@@ -97,7 +97,7 @@ def list_(workspace: WorkspaceOption, as_json: JsonOption = False) -> None:
       tasteprint items list --workspace work/grocery
     """
     from ..item_changes import changes_after
-    from ..retrieval.catalogue_journal import net_items
+    from ..retrieval.catalogue.journal import net_items
 
     _known(workspace)
     found = changes_after(workspace)

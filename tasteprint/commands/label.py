@@ -12,7 +12,7 @@ from .options import ConfigOption, JsonOption, SetOption
 from .progress import steps
 
 if TYPE_CHECKING:
-    from ..profiling.shop import Shop
+    from ..profiling.tables.shop import Shop
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -76,12 +76,12 @@ def queue(
     """
     import numpy as np
 
-    from ..finetune.active import STRATEGIES, Pool, choose_queries, judging_sheet, make_pool, write_sheet
-    from ..finetune.label_curve import best_by_words
-    from ..profiling.embeddings import embed_texts
-    from ..profiling.encoder import open_encoder
+    from ..finetune.labelling.active import STRATEGIES, Pool, choose_queries, judging_sheet, make_pool, write_sheet
+    from ..finetune.labelling.label_curve import best_by_words
+    from ..profiling.embedding.embeddings import embed_texts
+    from ..profiling.encoders.encoder import open_encoder
     from ..profiling.errors import ConfigError
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
     from ..profiling.templates import item_texts
     from ..retrieval.lexical import Bm25Config, index_words, texts_of
 
@@ -143,9 +143,9 @@ def curve(
     """
     import numpy as np
 
-    from ..finetune.label_curve import CurveConfig, curve_data, curve_table, curve_tests, learning_curve
-    from ..profiling.encoder import open_encoder
-    from ..profiling.shop import read_shop
+    from ..finetune.labelling.label_curve import CurveConfig, curve_data, curve_table, curve_tests, learning_curve
+    from ..profiling.encoders.encoder import open_encoder
+    from ..profiling.tables.shop import read_shop
 
     settings = _settings(config, sets, encoder)
     options = CurveConfig(budgets=_numbers(budgets), seeds=seeds, pool=pool, items=items)
@@ -199,10 +199,10 @@ def pseudo(
 
       tasteprint label pseudo shops/grocery --out pseudo.parquet --queries asked.txt --precision 0.9
     """
-    from ..finetune.pseudo import Catalogue, PseudoConfig, cross_encoder_judge, fused_judge, pseudo_labels
-    from ..profiling.embeddings import embed_texts
-    from ..profiling.encoder import open_encoder
-    from ..profiling.shop import read_shop
+    from ..finetune.labelling.pseudo import Catalogue, PseudoConfig, cross_encoder_judge, fused_judge, pseudo_labels
+    from ..profiling.embedding.embeddings import embed_texts
+    from ..profiling.encoders.encoder import open_encoder
+    from ..profiling.tables.shop import read_shop
     from ..profiling.templates import item_texts
 
     settings = _settings(config, sets, encoder)

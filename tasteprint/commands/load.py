@@ -235,7 +235,7 @@ def _queries(opened: Workspace, rng: np.random.Generator) -> list[str]:
     """The shop's own queries; where it has none, words of its titles."""
     import numpy as np
 
-    from ..profiling.shop import read_shop
+    from ..profiling.tables.shop import read_shop
 
     found: list[str] = []
     if (Path(opened.shop) / "shop.json").is_file():

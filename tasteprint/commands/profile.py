@@ -11,7 +11,7 @@ from .options import AtOption, JsonOption, WorkspaceOption, moment
 from .progress import steps
 
 if TYPE_CHECKING:
-    from ..profiling.profile import Profile
+    from ..profiling.shopper.profile import Profile
 
 
 def profile(
@@ -28,10 +28,10 @@ def profile(
 
       tasteprint profile 1228 -w work/grocery --at 2017-06-01T00:00 --json
     """
-    from ..profiling.attributes import attributes_of
     from ..profiling.errors import UnknownIdError
-    from ..profiling.profile_build import build_profile
-    from ..profiling.shop import read_shop
+    from ..profiling.shopper.attributes import attributes_of
+    from ..profiling.shopper.profile_build import build_profile
+    from ..profiling.tables.shop import read_shop
     from ..workspace import open_workspace, shop_yardsticks
 
     with steps(quiet=as_json) as say:

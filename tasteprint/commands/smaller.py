@@ -64,10 +64,10 @@ def frontier(
     import time
 
     from ..config import load_settings
-    from ..finetune.frontier import FrontierConfig, frontier
-    from ..finetune.frontier_page import cells, frontier_html, markdown, scatter
-    from ..finetune.slim import check_new_folder
-    from ..profiling.shop import read_shop
+    from ..finetune.smaller.frontier import FrontierConfig, frontier
+    from ..finetune.smaller.frontier_page import cells, frontier_html, markdown, scatter
+    from ..finetune.smaller.slim import check_new_folder
+    from ..profiling.tables.shop import read_shop
 
     named = [] if encoder is None else [f"encoder.name={json.dumps(encoder)}"]
     settings = load_settings(config, sets=[*(sets or ()), *named]).settings
@@ -107,7 +107,7 @@ def frontier(
 
 def _notes(options: object, *, judged: bool) -> list[str]:
     """How it was measured, in sentences."""
-    from ..finetune.frontier import FrontierConfig
+    from ..finetune.smaller.frontier import FrontierConfig
 
     told = FrontierConfig.model_validate(options)
     lines = [

@@ -15,11 +15,11 @@ from tasteprint.evaluation.rank import mean, measure, rank
 from tasteprint.evaluation.rank_learning import RankLearningConfig, some_users
 from tasteprint.evaluation.sampled import single_ndcg
 from tasteprint.evaluation.splits import leave_one_out, time_split
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.fusion import choose_weights
-from tasteprint.retrieval.popularity import fit_popular
-from tasteprint.retrieval.rank_facts import fit_rank_facts
 from tasteprint.retrieval.recommender import fit_recommender
+from tasteprint.retrieval.second_stage.facts import fit_rank_facts
+from tasteprint.retrieval.sources.popularity import fit_popular
 
 from .test_rank_learning import planted, training
 

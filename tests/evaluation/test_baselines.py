@@ -14,7 +14,7 @@ from tasteprint.evaluation.baselines.matrices import request_items, user_items
 from tasteprint.evaluation.splits import time_split
 from tasteprint.profiling.errors import ConfigError, ExtraMissingError
 from tasteprint.profiling.log import EventLog, Requests
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.scorer import TrainingSet
 
 

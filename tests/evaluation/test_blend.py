@@ -17,9 +17,9 @@ from tasteprint.evaluation.ranking import seen
 from tasteprint.evaluation.results import as_json
 from tasteprint.evaluation.splits import time_split
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.scorer import TrainingSet
-from tasteprint.retrieval.transitions import fit_transitions
+from tasteprint.retrieval.sources.transitions import fit_transitions
 
 from .test_splits import asked, shop_of
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from tasteprint.commands.evaluate import evaluate
 from tasteprint.profiling.errors import TasteprintError
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 APP = typer.Typer()
 APP.command()(evaluate)

@@ -18,14 +18,14 @@ from tasteprint.evaluation.curves import CURVE_MEANINGS, CURVES, as_of_last_rebu
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import mean, measure, rank, slice_means
 from tasteprint.evaluation.significance import clustered_t
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError
 from tasteprint.profiling.log import Requests
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.retrieval.popularity import fit_popular
-from tasteprint.retrieval.repeats import fit_own_most_bought
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.popularity import fit_popular
+from tasteprint.retrieval.sources.repeats import fit_own_most_bought
 
 SHOP = tiny_shop()
 SPLIT = make_split(SHOP, "time_split", Options())

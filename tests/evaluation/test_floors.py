@@ -10,10 +10,10 @@ import pytest
 from tasteprint.evaluation.harness import evaluate
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
-from tasteprint.profiling.shop import read_shop
-from tasteprint.retrieval.popularity import PopularModel, fit_popular
-from tasteprint.retrieval.repeats import OwnMostBoughtModel
+from tasteprint.profiling.tables.shop import read_shop
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.popularity import PopularModel, fit_popular
+from tasteprint.retrieval.sources.repeats import OwnMostBoughtModel
 
 pytestmark = pytest.mark.data
 

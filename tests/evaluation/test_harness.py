@@ -15,11 +15,11 @@ from tasteprint.evaluation.methods import METHODS, Resources, chosen_methods
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank, slice_means
 from tasteprint.evaluation.results import as_json, as_markdown, examples, per_request, write_results
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ConfigError, ShopError
 from tasteprint.profiling.log import Requests
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.scorer import TrainingSet
 
 SHOP = tiny_shop()

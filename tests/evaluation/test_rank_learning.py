@@ -31,16 +31,16 @@ from tasteprint.evaluation.rank_tables import (
 )
 from tasteprint.evaluation.search_split import search_split
 from tasteprint.evaluation.splits import leave_one_out, time_split
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.retrieval.rank_facts import fit_rank_facts
-from tasteprint.retrieval.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.recommender import fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
-from tasteprint.retrieval.second_stage import feature_groups
+from tasteprint.retrieval.second_stage.facts import fit_rank_facts
+from tasteprint.retrieval.second_stage.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
+from tasteprint.retrieval.second_stage.stage import feature_groups
 
 from .test_splits import asked, shop_of
 

@@ -20,8 +20,8 @@ from tasteprint.evaluation.report import intervals, report_html, verdict, write_
 from tasteprint.evaluation.report_plots import axis_step
 from tasteprint.evaluation.results import Results, as_json, per_request
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "rect", "line", "circle", "path", "polyline", "polygon"}
 

@@ -11,9 +11,9 @@ from tasteprint.evaluation.search_split import search_split
 from tasteprint.evaluation.splits import Split, cut_dates, leave_one_out, time_split
 from tasteprint.profiling.errors import ConfigError, ShopError
 from tasteprint.profiling.log import KINDS
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 DAY = pd.Timedelta(days=1)
 START = pd.Timestamp("2024-01-01")
@@ -236,6 +236,6 @@ def test_unknown_gain_is_an_error(formula: str) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "queries"), [("home_depot", 1563), ("chorus_icecat", 116)])
 def test_query_counts_of_the_real_shops(shop_path, name: str, queries: int) -> None:
-    from tasteprint.profiling.shop import read_shop
+    from tasteprint.profiling.tables.shop import read_shop
 
     assert len(search_split(read_shop(shop_path(name))).requests) == queries

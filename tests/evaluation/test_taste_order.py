@@ -13,8 +13,8 @@ from tasteprint.evaluation.splits import Split, leave_one_out
 from tasteprint.evaluation.taste_learning import known_requests, train_taste
 from tasteprint.evaluation.taste_order import RACE, ROOM, decided, other_day, race, tied_share
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
 from tasteprint.profiling.taste_model import taste_state
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.taste.config import TasteConfig

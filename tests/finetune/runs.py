@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from tasteprint.finetune.train_config import FinetuneConfig
-from tasteprint.profiling.shop import Shop
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.profiling.templates import item_texts
-from tasteprint.profiling.tiny import tiny_shop
 from tests.small_bert import save_small_bert
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.finetune.active import (
+from tasteprint.finetune.labelling.active import (
     SHEET,
     STRATEGIES,
     TEMPERATURE,
@@ -19,7 +19,7 @@ from tasteprint.finetune.active import (
     read_sheet,
     write_sheet,
 )
-from tasteprint.finetune.query_map import Links, MapConfig, fit_map, mapped
+from tasteprint.finetune.labelling.query_map import Links, MapConfig, fit_map, mapped
 from tasteprint.profiling.errors import ConfigError, ShopError
 
 

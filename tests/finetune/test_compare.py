@@ -17,9 +17,9 @@ from tasteprint.finetune.compare import EXAM, arm_names, as_json, as_markdown, c
 from tasteprint.finetune.exam import examine, write_exam
 from tasteprint.finetune.run import run
 from tasteprint.finetune.train_config import FinetuneConfig
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.shop import write_shop
+from tasteprint.profiling.tables.shop import write_shop
 from tasteprint.profiling.templates import item_texts
 from tests.finetune.runs import base_for, small_config, small_shop
 

@@ -19,20 +19,20 @@ from typer.testing import CliRunner
 
 from tasteprint.commands.cross_encoder import cross_encoder
 from tasteprint.evaluation.metrics import relevance
-from tasteprint.finetune.cross_encoder import CROSS, HeldPairs, held_pairs, train_cross_encoder
-from tasteprint.finetune.cross_encoder_config import CrossConfig, read_cross_config
-from tasteprint.finetune.cross_encoder_material import PairMaterial
-from tasteprint.finetune.cross_encoder_model import CrossModel, open_cross_model, save_cross_model
-from tasteprint.finetune.cross_encoder_weight import Reread, choose_weight, reread
+from tasteprint.finetune.cross_encoder.config import CrossConfig, read_cross_config
+from tasteprint.finetune.cross_encoder.material import PairMaterial
+from tasteprint.finetune.cross_encoder.model import CrossModel, open_cross_model, save_cross_model
+from tasteprint.finetune.cross_encoder.run import CROSS, HeldPairs, held_pairs, train_cross_encoder
+from tasteprint.finetune.cross_encoder.weight import Reread, choose_weight, reread
 from tasteprint.finetune.examples import link
-from tasteprint.finetune.pseudo import Catalogue, cross_encoder_judge
+from tasteprint.finetune.labelling.pseudo import Catalogue, cross_encoder_judge
 from tasteprint.finetune.run_folder import Outcome, read_curve, read_outcome
 from tasteprint.finetune.trainer import TextTrainer
 from tasteprint.finetune.validation import Held
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ConfigError, EncoderError
-from tasteprint.profiling.shop import write_shop
-from tasteprint.retrieval.cross_encoder import open_cross_encoder
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.retrieval.second_stage.cross_encoder import open_cross_encoder
 from tests.finetune.runs import base_for, small_shop
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tasteprint.finetune.cross_encoder import CROSS, train_cross_encoder
-from tasteprint.finetune.cross_encoder_config import CrossConfig
-from tasteprint.finetune.cross_encoder_losses import CROSS_LOSSES
+from tasteprint.finetune.cross_encoder.config import CrossConfig
+from tasteprint.finetune.cross_encoder.losses import CROSS_LOSSES
+from tasteprint.finetune.cross_encoder.run import CROSS, train_cross_encoder
 from tasteprint.finetune.train_config import read_config
 from tasteprint.profiling.layers import flatten
 from tests.finetune.runs import base_for, small_shop
@@ -20,7 +20,7 @@ from tests.finetune.test_cross_encoder import config_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "cross_encoder.md").read_text(encoding="utf-8")
-MODULES = ("retrieval.cross_encoder", "finetune.cross_encoder_losses", "finetune.cross_encoder_config")
+MODULES = ("retrieval.second_stage.cross_encoder", "finetune.cross_encoder.losses", "finetune.cross_encoder.config")
 
 
 @pytest.mark.parametrize("name", MODULES)

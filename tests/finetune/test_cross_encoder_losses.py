@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 from sklearn.metrics import log_loss
 
-from tasteprint.finetune.cross_encoder_losses import CROSS_LOSSES, CrossLossConfig, PairTargets, cross_loss
+from tasteprint.finetune.cross_encoder.losses import CROSS_LOSSES, CrossLossConfig, PairTargets, cross_loss
 
 OWN = [0, 1, 0, 2, 0, 1, 3, 3]  # anchor 2 has one pair; pairs of an anchor need not stand together
 GAIN = [1.0, 0.5, 0.0, 1.0, 0.5, 0.5, 0.25, 1.0]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.finetune.cross_encoder import CROSS, train_cross_encoder
-from tasteprint.finetune.cross_encoder_teacher import cross_teacher
+from tasteprint.finetune.cross_encoder.run import CROSS, train_cross_encoder
+from tasteprint.finetune.cross_encoder.teacher import cross_teacher
 from tasteprint.finetune.examples import link
 from tasteprint.finetune.run import read_run_config, run
 from tasteprint.finetune.train_config import FinetuneConfig
-from tasteprint.retrieval.cross_encoder import Pair
+from tasteprint.retrieval.second_stage.cross_encoder import Pair
 from tests.finetune.runs import base_for, small_shop
 from tests.finetune.test_cross_encoder import config_of
 

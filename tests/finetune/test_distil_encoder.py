@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tasteprint.finetune.distil_encoder import FitConfig, batches, fit_vectors, learning_rate
-from tasteprint.finetune.prune import keep_layers
-from tasteprint.finetune.slim import Slim, read_slim, slim_tokens, vectors_of
+from tasteprint.finetune.smaller.distil_encoder import FitConfig, batches, fit_vectors, learning_rate
+from tasteprint.finetune.smaller.prune import keep_layers
+from tasteprint.finetune.smaller.slim import Slim, read_slim, slim_tokens, vectors_of
 from tasteprint.profiling.errors import ConfigError
 from tests.profiling.family_checkpoints import WORDS, save_checkpoint
 

@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 from tasteprint.cli import app
 from tasteprint.evaluation.harness import evaluate
 from tasteprint.evaluation.protocol import Options
-from tasteprint.finetune import distil_encoder, frontier, frontier_page, prune, pseudo
-from tasteprint.finetune.frontier import FrontierConfig, frontier_sample, pareto
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.finetune.labelling import pseudo
+from tasteprint.finetune.smaller import distil_encoder, frontier, frontier_page, prune
+from tasteprint.finetune.smaller.frontier import FrontierConfig, frontier_sample, pareto
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.fidelity import compare_vectors
 from tasteprint.profiling.errors import ConfigError, EncoderError, ShopError
-from tasteprint.profiling.fidelity import compare_vectors
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop, write_shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
 from tests.profiling.family_checkpoints import WORDS, save_checkpoint
 

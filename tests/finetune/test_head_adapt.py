@@ -5,17 +5,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tasteprint.finetune.head_adapt import HeadAdaptConfig, Sentences, adapt_encoder, proxy_loss, train_adapter
-from tasteprint.finetune.head_config import HeadConfig
-from tasteprint.finetune.head_data import HeadTask, Labelled
-from tasteprint.finetune.head_run import measure_heads, train_heads
+from tasteprint.finetune.heads.adapt import HeadAdaptConfig, Sentences, adapt_encoder, proxy_loss, train_adapter
+from tasteprint.finetune.heads.config import HeadConfig
+from tasteprint.finetune.heads.data import HeadTask, Labelled
+from tasteprint.finetune.heads.run import measure_heads, train_heads
 from tasteprint.profiling.adapters.kinds import AdapterConfig
 from tasteprint.profiling.adapters.saved import open_adapter
 from tasteprint.profiling.adapters.text_model import open_text_model
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ArtefactError, ConfigError, EncoderError
-from tasteprint.profiling.head_store import open_heads
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.heads.store import open_heads
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 from ..small_bert import save_small_bert
 

@@ -13,19 +13,19 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from tasteprint.evaluation.calibration import auroc
 from tasteprint.evaluation.label_methods import Predicted
 from tasteprint.evaluation.labels import LabelTask, evaluate_labels, label_metrics
-from tasteprint.finetune.head_calibrate import choose_score, fit_temperature, log_loss, out_scores
-from tasteprint.finetune.head_config import HEADS, HeadConfig
-from tasteprint.finetune.head_data import HeadTask, Labelled, classes_of, head_tasks, hold_out
-from tasteprint.finetune.head_report import MEASURES, as_method, predicted, rows_of
-from tasteprint.finetune.head_train import Inputs, train_network
-from tasteprint.finetune.heads import at_least, class_means, fit_head
+from tasteprint.finetune.heads.calibrate import choose_score, fit_temperature, log_loss, out_scores
+from tasteprint.finetune.heads.config import HEADS, HeadConfig
+from tasteprint.finetune.heads.data import HeadTask, Labelled, classes_of, head_tasks, hold_out
+from tasteprint.finetune.heads.heads import at_least, class_means, fit_head
+from tasteprint.finetune.heads.report import MEASURES, as_method, predicted, rows_of
+from tasteprint.finetune.heads.train import Inputs, train_network
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ConfigError, ShopError
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.head import Answers, forward
-from tasteprint.profiling.head_scores import Seen
-from tasteprint.profiling.head_words import fit_words_of
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.heads.head import Answers, forward
+from tasteprint.profiling.heads.scores import Seen
+from tasteprint.profiling.heads.words import fit_words_of
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 QUICK = HeadConfig(hidden=16, epochs=(2,), min_steps=60, batch=16, lr=1e-2, word_lr=0.1)
 ENCODE = HashEncoder(32).encode
@@ -179,7 +179,7 @@ def test_a_linear_head_reaches_the_loss_of_scikit_learn() -> None:
 
 
 def test_saved_weights_compute_what_the_trained_module_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasteprint.finetune import head_train
+    from tasteprint.finetune.heads import train as head_train
 
     kept = []
     real = head_train._network

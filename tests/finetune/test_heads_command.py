@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tasteprint.cli import app
 from tasteprint.commands.heads import _cell
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.head_store import open_heads
+from tasteprint.profiling.heads.store import open_heads
 from tasteprint.workspace import open_workspace
 
 QUICK = (

@@ -5,14 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from tasteprint.finetune.head_config import HEADS, HeadConfig
-from tasteprint.profiling.head_scores import OUT_SCORES
+from tasteprint.finetune.heads.config import HEADS, HeadConfig
+from tasteprint.profiling.heads.scores import OUT_SCORES
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "heads.md").read_text()
 MODULES = (
-    "profiling.head_scores", "profiling.head_words", "profiling.head_intent", "finetune.head_data", "finetune.heads",
-    "finetune.head_calibrate", "finetune.head_report", "evaluation.calibration", "commands.heads",
-)  # fmt: skip
+    "profiling.heads.scores",
+    "profiling.heads.words",
+    "profiling.heads.intent",
+    "finetune.heads.data",
+    "finetune.heads.heads",
+    "finetune.heads.calibrate",
+    "finetune.heads.report",
+    "evaluation.calibration",
+    "commands.heads",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -14,8 +14,8 @@ from tasteprint.finetune.leaks import LeakError, check_leaks, later_queries
 from tasteprint.finetune.pairs import PairsConfig, shop_examples
 from tasteprint.finetune.splits import SIMILAR, grouped, near_duplicates, split_groups, without_near
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.units import stems
+from tasteprint.profiling.intent.units import stems
+from tasteprint.profiling.tables.shop import Shop
 
 
 def brute_force(texts: list[str], similar: float) -> list[frozenset[int]]:

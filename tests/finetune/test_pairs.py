@@ -14,9 +14,9 @@ from tasteprint.finetune.leaks import check_leaks
 from tasteprint.finetune.pairs import PAIR_SOURCES, PairsConfig, SourceParts, available, shop_examples
 from tasteprint.finetune.streams import rows_of, to_stream
 from tasteprint.profiling.errors import ConfigError, ShopError
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 RNG_SEED = 7
 

@@ -14,10 +14,10 @@ from tasteprint.finetune.examples import Examples, batch_of
 from tasteprint.finetune.pairs import CatalogueConfig, PairsConfig, shop_examples
 from tasteprint.finetune.phrases import Phrases, mine_phrases
 from tasteprint.finetune.pseudo_queries import draw_query, read_catalogue, slipped
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.profiling.units import stems
+from tasteprint.profiling.intent.units import stems
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 TITLES = [
     *(f"Acme AX-1{i}0 laptop {15 + i} in. black" for i in range(4)),

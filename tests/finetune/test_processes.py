@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tasteprint.finetune.run import read_curve, read_outcome
-from tasteprint.profiling.shop import write_shop
+from tasteprint.profiling.tables.shop import write_shop
 from tests.finetune.runs import base_for, small_shop
 
 pytestmark = pytest.mark.slow

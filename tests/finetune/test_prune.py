@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasteprint.finetune.prune import (
+from tasteprint.finetune.smaller.prune import (
     IMPORTANCE,
     PruneConfig,
     best,
@@ -20,8 +20,8 @@ from tasteprint.finetune.prune import (
     layers_to_keep,
     prune,
 )
-from tasteprint.finetune.slim import Slim, forward, read_slim, slim_tokens, vectors_of, write_slim
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.finetune.smaller.slim import Slim, forward, read_slim, slim_tokens, vectors_of, write_slim
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ConfigError, EncoderError
 from tests.profiling.family_checkpoints import FAMILIES, TEXTS, save_checkpoint, transformers_vectors
 
@@ -160,7 +160,7 @@ def test_a_unit_that_repeats_another_is_made_up_for_by_the_refit(slim: Slim, tok
         up, bias = layer["up.weight"].clone(), layer["up.bias"].clone()
         up[16:], bias[16:] = up[:16], bias[:16]
         twin = with_layer(twin, number, up_weight=up, up_bias=bias)
-    from tasteprint.finetune.prune import _refitted
+    from tasteprint.finetune.smaller.prune import _refitted
 
     kept = [range(16)] * 4
     refitted = _refitted(twin, cut_units(twin, kept), "units", kept, tokens, PruneConfig(ridge=1e-9))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_score
 
-from tasteprint.finetune.label_curve import (
+from tasteprint.finetune.labelling.label_curve import (
     CurveConfig,
     CurveData,
     best_by_words,
@@ -18,8 +18,7 @@ from tasteprint.finetune.label_curve import (
     curve_tests,
     learning_curve,
 )
-from tasteprint.finetune.pairs import PairsConfig, shop_examples
-from tasteprint.finetune.pseudo import (
+from tasteprint.finetune.labelling.pseudo import (
     Catalogue,
     PseudoConfig,
     choose_threshold,
@@ -30,11 +29,12 @@ from tasteprint.finetune.pseudo import (
     sum_of,
     wilson_low,
 )
-from tasteprint.profiling.encoder import Encoder
+from tasteprint.finetune.pairs import PairsConfig, shop_examples
+from tasteprint.profiling.encoders.encoder import Encoder
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ConfigError, ShopError
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
 from tasteprint.retrieval.lexical import index_words
 

@@ -16,7 +16,7 @@ from tasteprint.finetune.run import Outcome, read_curve, read_outcome, read_run_
 from tasteprint.finetune.train_config import LEARNING_RATES, FinetuneConfig, read_config
 from tasteprint.finetune.trainer import TextTrainer, last_checkpoint
 from tasteprint.profiling.adapters.kinds import ADAPTERS
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ConfigError, ExtraMissingError
 from tests.finetune.runs import base_for, small_config, small_shop
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tasteprint.profiling.embed_plan import Chunk, EmbedConfig
-from tasteprint.profiling.embed_run import Encode, encode_here
-from tasteprint.profiling.encoder import Encoder
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.embedding.plan import Chunk, EmbedConfig
+from tasteprint.profiling.embedding.run import Encode, encode_here
+from tasteprint.profiling.encoders.encoder import Encoder
+from tasteprint.profiling.encoders.hashing import HashEncoder
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop, write_shop
 
 SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
 

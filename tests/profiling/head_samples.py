@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasteprint.profiling.head import Network, TaskHead
-from tasteprint.profiling.head_words import fit_words_of
+from tasteprint.profiling.heads.head import Network, TaskHead
+from tasteprint.profiling.heads.words import fit_words_of
 
 ROOT_HALF = float(np.sqrt(0.5))
 

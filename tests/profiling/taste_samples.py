@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasteprint.profiling.log import EventLog, Requests, event_log
-from tasteprint.profiling.schema import conform
+from tasteprint.profiling.tables.schema import conform
 
 START = pd.Timestamp("2024-01-01")
 

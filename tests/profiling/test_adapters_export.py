@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from tasteprint.building import build_workspace
 from tasteprint.cli import app
 from tasteprint.config import load_settings
-from tasteprint.profiling import embed_fidelity
 from tasteprint.profiling.adapters.kinds import AdapterConfig
 from tasteprint.profiling.adapters.saved import open_adapter
 from tasteprint.profiling.adapters.saving import save_adapter
 from tasteprint.profiling.adapters.text_model import open_text_model
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder, prepare_encoder
+from tasteprint.profiling.embedding import ready as embed_fidelity
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder, prepare_encoder
+from tasteprint.profiling.encoders.fidelity import FidelityConfig, check_fidelity, compare_vectors, fidelity
 from tasteprint.profiling.errors import ArtefactError, EncoderError
-from tasteprint.profiling.fidelity import FidelityConfig, check_fidelity, compare_vectors, fidelity
 from tasteprint.workspace import open_workspace
 from tests.profiling import family_checkpoints as made
 from tests.small_bert import save_small_bert

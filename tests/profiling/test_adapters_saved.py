@@ -22,7 +22,7 @@ from tasteprint.profiling.adapters.saved import open_adapter
 from tasteprint.profiling.adapters.saving import golden_vectors, restore_adapter, save_adapter
 from tasteprint.profiling.adapters.text_model import TextModel, open_text_model
 from tasteprint.profiling.artefact import read_artefact, write_artefact
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import EncoderError
 from tests.profiling import family_checkpoints as made
 
@@ -306,7 +306,7 @@ def test_only_checkpoints_take_an_adapter(lora: Path):
 
 def test_opening_a_merged_adapter_imports_no_peft(bert: Path, lora: Path):
     code = (
-        "import sys\nfrom tasteprint.profiling.encoder import EncoderConfig, open_encoder\n"
+        "import sys\nfrom tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder\n"
         f"encoder = open_encoder(EncoderConfig(name={str(bert)!r}, adapter={str(lora)!r}))\n"
         "before = 'torch' in sys.modules\nencoder.encode(['red lamp'], 'query')\n"
         "print(before, [name for name in ('peft', 'transformers', 'sentence_transformers') if name in sys.modules])"

@@ -19,8 +19,8 @@ from scipy import sparse
 
 from tasteprint.profiling import artefact
 from tasteprint.profiling.artefact import read_artefact, write_artefact
+from tasteprint.profiling.encoders.stamp import EncoderStamp
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.profiling.stamp import EncoderStamp
 
 STAMP = EncoderStamp(weights="a" * 64, max_length=256, name="mine")
 

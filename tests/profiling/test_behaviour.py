@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from tasteprint.profiling.affinity import fit_affinity, group_by, group_by_category
-from tasteprint.profiling.behaviour import behaviour, features, fit_shop_norms
 from tasteprint.profiling.log import Requests, event_log
-from tasteprint.profiling.orders import BehaviourConfig, novelty_counts, order_counts
+from tasteprint.profiling.shopper.affinity import fit_affinity, group_by, group_by_category
+from tasteprint.profiling.shopper.behaviour import behaviour, features, fit_shop_norms
+from tasteprint.profiling.shopper.orders import BehaviourConfig, novelty_counts, order_counts
 
 DAY = 86_400.0
 ITEMS = pd.DataFrame(

@@ -16,10 +16,10 @@ from tasteprint.profiling.blocks import (
     fit_blocks,
 )
 from tasteprint.profiling.context import context_vectors, contexts
-from tasteprint.profiling.interest import advance, from_events
-from tasteprint.profiling.interest_batch import event_weights
 from tasteprint.profiling.log import EventLog, Requests, event_log
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.shopper.interest import advance, from_events
+from tasteprint.profiling.shopper.interest_batch import event_weights
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tasteprint.profiling.cycles import fit_cycles, repeats
 from tasteprint.profiling.log import KINDS, EventLog, Requests
+from tasteprint.profiling.shopper.cycles import fit_cycles, repeats
 
 DAY = 86_400.0
 

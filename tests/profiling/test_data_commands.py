@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from tasteprint.commands.data import import_, validate
 from tasteprint.profiling.errors import ShopError
 from tasteprint.profiling.importers import IMPORTERS
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from tasteprint.commands.data import import_, validate
 from tasteprint.profiling.importers import IMPORTERS
 from tasteprint.profiling.importers.column_map import ColumnMap
-from tasteprint.profiling.schema import EVENT_KINDS, TABLES
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.profiling.validate import validate_shop
+from tasteprint.profiling.tables.schema import EVENT_KINDS, TABLES
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
+from tasteprint.profiling.tables.validate import validate_shop
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ from importlib import import_module
 import pytest
 
 MODULES = (
-    "schema",
-    "tiny",
-    "violation",
+    "tables.schema",
+    "tables.tiny",
+    "tables.violation",
     "importers.amazon_fields",
     "importers.base",
     "importers.complete_journey",

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tasteprint.profiling import embed_cache, embed_plan, embed_shards
-from tasteprint.profiling.embed_run import embed_shop
-from tasteprint.profiling.embeddings import embed_texts, load_embeddings
+from tasteprint.profiling.embedding import cache as embed_cache
+from tasteprint.profiling.embedding import plan as embed_plan
+from tasteprint.profiling.embedding import shards as embed_shards
+from tasteprint.profiling.embedding.embeddings import embed_texts, load_embeddings
+from tasteprint.profiling.embedding.run import embed_shop
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, EncoderError
-from tasteprint.profiling.hashing import HashEncoder
 from tasteprint.profiling.templates import item_texts
 from tests.profiling.embed_helpers import (
     SIZES,

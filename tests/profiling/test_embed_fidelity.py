@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling import embed_fidelity
-from tasteprint.profiling.embed_fidelity import ReadyEncoder, ready_encoder, sample_of_items
-from tasteprint.profiling.embed_run import _silent, embed_shop
-from tasteprint.profiling.embeddings import embed_texts, open_embeddings
-from tasteprint.profiling.encoder import Encoder, EncoderConfig
+from tasteprint.profiling.embedding import ready as embed_fidelity
+from tasteprint.profiling.embedding.embeddings import embed_texts, open_embeddings
+from tasteprint.profiling.embedding.ready import ReadyEncoder, ready_encoder, sample_of_items
+from tasteprint.profiling.embedding.run import _silent, embed_shop
+from tasteprint.profiling.encoders.encoder import Encoder, EncoderConfig
+from tasteprint.profiling.encoders.fidelity import FidelityConfig
 from tasteprint.profiling.errors import EncoderError, ShopError
-from tasteprint.profiling.fidelity import FidelityConfig
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop, write_shop
 from tasteprint.profiling.templates import TemplateConfig
 from tests.profiling import family_checkpoints as made
 

@@ -10,15 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tasteprint.profiling import embed_rows
-from tasteprint.profiling.embed_keys import SortedKeys, distinct_keys, text_keys
-from tasteprint.profiling.embed_memo import open_memo, row_hashes, save_memo
-from tasteprint.profiling.embed_plan import EmbedConfig
-from tasteprint.profiling.embed_run import embed_shop
-from tasteprint.profiling.embeddings import load_embeddings
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.embedding import rows as embed_rows
+from tasteprint.profiling.embedding.embeddings import load_embeddings
+from tasteprint.profiling.embedding.keys import SortedKeys, distinct_keys, text_keys
+from tasteprint.profiling.embedding.memo import open_memo, row_hashes, save_memo
+from tasteprint.profiling.embedding.plan import EmbedConfig
+from tasteprint.profiling.embedding.run import embed_shop
+from tasteprint.profiling.encoders.hashing import HashEncoder
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop, write_shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
 
 SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
@@ -100,7 +100,7 @@ def test_a_memo_that_cannot_be_believed(
         memo.write_bytes(raw)
     else:
         (tmp_path / "templates.py").write_text("other")
-        monkeypatch.setattr("tasteprint.profiling.embed_memo.templates.__file__", str(tmp_path / "templates.py"))
+        monkeypatch.setattr("tasteprint.profiling.embedding.memo.templates.__file__", str(tmp_path / "templates.py"))
     embedded(items_of(i3="sofa"), tmp_path)
     assert sum(written) >= 120
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling.embed_fidelity import EncoderOpener
-from tasteprint.profiling.embed_plan import EmbedConfig
-from tasteprint.profiling.embed_run import embed_shop
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.embedding.plan import EmbedConfig
+from tasteprint.profiling.embedding.ready import EncoderOpener
+from tasteprint.profiling.embedding.run import embed_shop
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ExtraMissingError
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop, write_shop
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop, write_shop
 
 CONFIG = EncoderConfig(name="hash:32")
 SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
@@ -26,11 +26,11 @@ SIZES = EmbedConfig(chunk_texts=16, shard_items=100, batch_items=30)
 ON_RAY = """
 import json, os, sys
 from pathlib import Path
-from tasteprint.profiling.embed_fidelity import EncoderOpener
-from tasteprint.profiling.embed_plan import EmbedConfig
-from tasteprint.profiling.embed_ray import encode_on_ray
-from tasteprint.profiling.embed_run import embed_shop
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.embedding.ready import EncoderOpener
+from tasteprint.profiling.embedding.plan import EmbedConfig
+from tasteprint.profiling.embedding.on_ray import encode_on_ray
+from tasteprint.profiling.embedding.run import embed_shop
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import EncoderError
 
 shop, out, wrong = sys.argv[1:]
@@ -109,7 +109,7 @@ def test_a_worker_with_another_encoder_is_refused(shop: Path, tmp_path: Path):
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch):
-    from tasteprint.profiling.embed_ray import encode_on_ray
+    from tasteprint.profiling.embedding.on_ray import encode_on_ray
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExtraMissingError, match=r"pip install 'tasteprint\[scale\]'"):

@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from tasteprint.profiling.embed_plan import Chunk, chunk_size
-from tasteprint.profiling.embed_run import embed_shop
-from tasteprint.profiling.embeddings import embed_items, load_embeddings, open_embeddings
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.embedding.embeddings import embed_items, load_embeddings, open_embeddings
+from tasteprint.profiling.embedding.plan import Chunk, chunk_size
+from tasteprint.profiling.embedding.run import embed_shop
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, EncoderError, ShopError
 from tasteprint.profiling.files import locked
-from tasteprint.profiling.hashing import HashEncoder
 from tasteprint.profiling.templates import TemplateConfig, item_texts
 from tests.profiling.embed_helpers import (
     SIZES,
@@ -209,7 +209,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from tests.profiling.embed_helpers import SIZES, BatchEncoder
-from tasteprint.profiling.embed_run import embed_shop
+from tasteprint.profiling.embedding.run import embed_shop
 embed_shop(Path({shop!r}), Path({out!r}), BatchEncoder(pause_s=0.01), config=SIZES)
 """
 

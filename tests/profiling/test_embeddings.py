@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from tasteprint.profiling.embeddings import embed_items, embed_texts, load_embeddings, save_embeddings
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.embedding.embeddings import embed_items, embed_texts, load_embeddings, save_embeddings
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ConfigError, EncoderError
-from tasteprint.profiling.shop import write_shop
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.profiling.templates import TemplateConfig, item_texts
-from tasteprint.profiling.tiny import tiny_shop
 
 TITLES = TemplateConfig(fields=("title",))
 

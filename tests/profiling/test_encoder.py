@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from tasteprint.profiling.encoder import PINS, Encoder, EncoderConfig, EncoderStamp, HashEncoder, open_encoder
+from tasteprint.profiling.encoders.encoder import PINS, Encoder, EncoderConfig, EncoderStamp, HashEncoder, open_encoder
 from tasteprint.profiling.errors import ArtefactError, EncoderError
 from tasteprint.profiling.texts import clean_texts
 
@@ -68,7 +68,7 @@ def test_hash_encoder_reads_scripts_without_spaces():
 
 def test_hash_encoder_same_in_another_process():
     code = (
-        "from tasteprint.profiling.hashing import HashEncoder as H\n"
+        "from tasteprint.profiling.encoders.hashing import HashEncoder as H\n"
         "print(H(dim=16, seed=5).encode(['Red lamp 红']).tobytes().hex())"
     )
     hexes = {
@@ -145,6 +145,7 @@ def test_unknown_name_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_importing_encoders_loads_no_torch():
-    code = "import sys, tasteprint.profiling.encoder; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    loaded = "print('torch' in sys.modules, 'transformers' in sys.modules)"
+    code = f"import sys, tasteprint.profiling.encoders.encoder; {loaded}"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["False", "False"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.profiling.bert import pool, pool_packed
-from tasteprint.profiling.checkpoint import read_checkpoint
+from tasteprint.profiling.encoders.bert import pool, pool_packed
+from tasteprint.profiling.encoders.checkpoint import read_checkpoint
+from tasteprint.profiling.encoders.families import FAMILIES, shape_of
+from tasteprint.profiling.encoders.transformer import TransformerEncoder
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.families import FAMILIES, shape_of
-from tasteprint.profiling.transformer import TransformerEncoder
 from tests.profiling import family_checkpoints as made
 
 
@@ -72,7 +72,7 @@ def test_long_texts_meet_far_buckets_of_the_relative_bias():
     import torch
     from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
-    from tasteprint.profiling.weights import _by_distance, relative_bias
+    from tasteprint.profiling.encoders.weights import _by_distance, relative_bias
 
     table = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
     at = torch.arange(300)

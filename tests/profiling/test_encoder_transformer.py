@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.profiling.bert import pool
-from tasteprint.profiling.checkpoint import read_checkpoint, weights_digest
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.bert import pool
+from tasteprint.profiling.encoders.checkpoint import read_checkpoint, weights_digest
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.schedule import batches
+from tasteprint.profiling.encoders.transformer import TransformerEncoder
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.schedule import batches
-from tasteprint.profiling.transformer import TransformerEncoder
 
 WORDS = ["red", "blue", "lamp", "desk", "sofa", "leather", "shoe", "steel", "faucet", "kitchen", "the", "a", "of", "in"]
 TEXTS = [
@@ -248,7 +248,7 @@ def test_batches_hold_every_row_once_within_budget():
 def test_equals_sentence_transformers(minilm: str):
     from sentence_transformers import SentenceTransformer
 
-    from tasteprint.profiling.checkpoint import checkpoint_folder
+    from tasteprint.profiling.encoders.checkpoint import checkpoint_folder
 
     texts = [*TEXTS, "Stainless steel kitchen faucet, 2-handle, 1.8 gpm", "LED desk lamp with USB-C " * 40]
     full = [row for row, text in enumerate(texts) if row not in BLANK]
@@ -265,7 +265,7 @@ def test_equals_sentence_transformers(minilm: str):
 def test_tokens_equal_those_of_transformers(minilm: str):
     from transformers import AutoTokenizer
 
-    from tasteprint.profiling.checkpoint import checkpoint_folder
+    from tasteprint.profiling.encoders.checkpoint import checkpoint_folder
 
     texts = [text for text in TEXTS if text and text.strip()]
     texts += ["ÉCOLE naïve Straße İstanbul", "a\u200bb \x00 c\ufffd", "don't [MASK] [SEP] <b>1/2' x 3</b>", "ﬁ ½ ℃"]
@@ -277,7 +277,7 @@ def test_tokens_equal_those_of_transformers(minilm: str):
 @pytest.mark.pretrained
 def test_the_query_path_never_imports_transformers(minilm: str):
     code = (
-        "import sys\nfrom tasteprint.profiling.encoder import EncoderConfig, open_encoder\n"
+        "import sys\nfrom tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder\n"
         f"open_encoder(EncoderConfig(name={minilm!r})).encode(['red lamp'], 'query')\n"
         "print([name for name in ('transformers', 'sentence_transformers', 'pandas') if name in sys.modules])"
     )

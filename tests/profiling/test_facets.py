@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling.attribute_values import attribute_table, company
 from tasteprint.profiling.catalogue_words import fit_words
-from tasteprint.profiling.facets import FacetConfig, facets_from_state, fit_facets, word_texts
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.intent.attribute_values import attribute_table, company
+from tasteprint.profiling.intent.facets import FacetConfig, facets_from_state, fit_facets, word_texts
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 
 def catalogue() -> pd.DataFrame:
@@ -99,7 +99,7 @@ def test_brands_of_the_tiny_shop_are_all_found() -> None:
 
 @pytest.mark.data
 def test_brands_in_real_queries(shop_path) -> None:
-    from tasteprint.profiling.shop import read_shop
+    from tasteprint.profiling.tables.shop import read_shop
 
     shop = read_shop(shop_path("chorus_icecat"), tables=["items", "judgements"])
     items = shop.table("items")

@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from tasteprint.profiling.brands import brand_names, brands_from_state, brands_state, fit_brands
 from tasteprint.profiling.catalogue_words import fit_words
+from tasteprint.profiling.intent.brands import brand_names, brands_from_state, brands_state, fit_brands
 
 CATALOGUE = [
     *[("Apple", f"phone {kind} case") for kind in ("x", "y", "z", "pro")],

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasteprint.profiling.price_wishes import PriceBand, amount, parse_price
+from tasteprint.profiling.intent.price_wishes import PriceBand, amount, parse_price
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasteprint.profiling.units import model_numbers, normalise, sizes, stem, stems, words
+from tasteprint.profiling.intent.units import model_numbers, normalise, sizes, stem, stems, words
 
 
 def test_words_of_latin_numbers_and_cjk() -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasteprint.profiling.encoder import Encoder
-from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.fidelity import (
+from tasteprint.profiling.encoders.encoder import Encoder
+from tasteprint.profiling.encoders.fidelity import (
     BARS,
     FidelityConfig,
     check_fidelity,
@@ -19,8 +18,9 @@ from tasteprint.profiling.fidelity import (
     held_out_texts,
     sample_texts,
 )
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.stamp import EncoderStamp
+from tasteprint.profiling.encoders.hashing import HashEncoder
+from tasteprint.profiling.encoders.stamp import EncoderStamp
+from tasteprint.profiling.errors import EncoderError
 from tasteprint.profiling.texts import TextKind
 
 TEXTS = [f"lamp {n} of {n % 7} kinds in room {n % 11}" for n in range(300)]

@@ -8,8 +8,8 @@ from scipy import special
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.head import Network, forward
-from tasteprint.profiling.head_scores import (
+from tasteprint.profiling.heads.head import Network, forward
+from tasteprint.profiling.heads.scores import (
     OUT_SCORES,
     Seen,
     familiarity,
@@ -18,7 +18,7 @@ from tasteprint.profiling.head_scores import (
     spread_of,
     usable_scores,
 )
-from tasteprint.profiling.head_words import fit_words_of, terms_of, words_of
+from tasteprint.profiling.heads.words import fit_words_of, terms_of, words_of
 
 from .head_samples import ROOT_HALF, linear_head, word_head
 

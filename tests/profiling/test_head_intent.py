@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import EncoderConfig
+from tasteprint.profiling.encoders.encoder import EncoderConfig
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ArtefactError
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.head import HeadAnswer
-from tasteprint.profiling.head_intent import all_paths, applied, open_heads_for
-from tasteprint.profiling.head_store import save_heads
-from tasteprint.profiling.intent import CategoryShare, Intent, IntentModel, fit_intent, intent_from_state
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.heads.head import HeadAnswer
+from tasteprint.profiling.heads.intent import all_paths, applied, open_heads_for
+from tasteprint.profiling.heads.store import save_heads
+from tasteprint.profiling.intent.intent import CategoryShare, Intent, IntentModel, fit_intent, intent_from_state
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 from .head_samples import linear_head, word_head
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ConfigError
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.head import TaskHead
-from tasteprint.profiling.head_store import open_heads, save_heads, stamp_of_heads
+from tasteprint.profiling.heads.head import TaskHead
+from tasteprint.profiling.heads.store import open_heads, save_heads, stamp_of_heads
 
 from .head_samples import linear_head, word_head
 
@@ -77,7 +77,7 @@ def test_an_encoder_that_says_it_is_the_one_and_is_not_is_found_out(tmp_path: Pa
 
 def test_a_program_that_answers_otherwise_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "heads")
-    from tasteprint.profiling import head
+    from tasteprint.profiling.heads import head
 
     monkeypatch.setattr(head, "softmax", lambda logits: np.full(logits.shape, 0.5, dtype=np.float32))
     with pytest.raises(ArtefactError, match="task 'stage' answers its probes otherwise"):

@@ -16,8 +16,8 @@ from tasteprint.profiling.errors import ConfigError, ShopError
 from tasteprint.profiling.importers import import_shop
 from tasteprint.profiling.importers.column_map import TimeMap, read_column_map
 from tasteprint.profiling.importers.table_read import parse_times
-from tasteprint.profiling.shop import Shop, read_shop
-from tasteprint.profiling.validate import validate_shop
+from tasteprint.profiling.tables.shop import Shop, read_shop
+from tasteprint.profiling.tables.validate import validate_shop
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests" / "samples" / "corner_shop"

@@ -19,8 +19,8 @@ from tasteprint.profiling.importers import IMPORTERS, ImportReport, import_shop
 from tasteprint.profiling.importers.base import pseudonyms, rank_in_user, time_split_at
 from tasteprint.profiling.importers.k_core import k_core_mask
 from tasteprint.profiling.importers.report import Ledger
-from tasteprint.profiling.shop import read_shop
-from tasteprint.profiling.validate import validate_shop
+from tasteprint.profiling.tables.shop import read_shop
+from tasteprint.profiling.tables.validate import validate_shop
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MAPS = Path(__file__).resolve().parents[2] / "configs" / "import"

@@ -14,7 +14,7 @@ from tasteprint.profiling.errors import ExtraMissingError
 from tasteprint.profiling.importers import import_shop
 from tasteprint.profiling.importers.amazon_fields import item_2023, price, review_2014, review_2023
 from tasteprint.profiling.importers.complete_journey import week_starts
-from tasteprint.profiling.shop import Shop, read_extra, read_shop
+from tasteprint.profiling.tables.shop import Shop, read_extra, read_shop
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 

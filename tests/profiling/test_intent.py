@@ -7,13 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasteprint.profiling.encoders.hashing import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ConfigError
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.intent import CategoryShare, Intent, IntentConfig, IntentModel, fit_intent, intent_from_state
-from tasteprint.profiling.intent_evidence import coherence, concentration
-from tasteprint.profiling.price_wishes import PriceBand
-from tasteprint.profiling.stages import STAGES
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.intent.evidence import coherence, concentration
+from tasteprint.profiling.intent.intent import (
+    CategoryShare,
+    Intent,
+    IntentConfig,
+    IntentModel,
+    fit_intent,
+    intent_from_state,
+)
+from tasteprint.profiling.intent.price_wishes import PriceBand
+from tasteprint.profiling.intent.stages import STAGES
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 ITEMS = tiny_shop().items
 ENCODER = HashEncoder(128)
@@ -205,7 +212,7 @@ def test_command_on_a_shop(tmp_path, capsys) -> None:
     from typer.testing import CliRunner
 
     from tasteprint.commands.intent import intent
-    from tasteprint.profiling.shop import write_shop
+    from tasteprint.profiling.tables.shop import write_shop
 
     write_shop(tiny_shop(), tmp_path / "shop")
     app = typer.Typer()

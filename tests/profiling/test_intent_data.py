@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from tasteprint.profiling.intent import fit_intent
-from tasteprint.profiling.relevance import shuffled
-from tasteprint.profiling.shop import read_shop
+from tasteprint.profiling.intent.intent import fit_intent
+from tasteprint.profiling.intent.relevance import shuffled
+from tasteprint.profiling.tables.shop import read_shop
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -17,7 +17,7 @@ def test_real_queries_are_told_from_nonsense_and_chat(shop_path, minilm) -> None
     """home_depot valid queries against shuffled letters and clinc150/banking77 sentences (train and valid only)."""
     from sklearn.metrics import roc_auc_score
 
-    from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+    from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 
     rng = np.random.default_rng(0)
     shop = read_shop(shop_path("home_depot"), tables=["items", "judgements"])

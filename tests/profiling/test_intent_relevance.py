@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasteprint.profiling.relevance import FEATURES, SENTENCES, fit_relevance, made_up_queries, shuffled, slip
+from tasteprint.profiling.intent.relevance import FEATURES, SENTENCES, fit_relevance, made_up_queries, shuffled, slip
 
 
 def planted(seed: int) -> tuple[np.ndarray, np.ndarray]:

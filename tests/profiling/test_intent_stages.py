@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasteprint.profiling.stages import STAGES, StageEvidence, stage_probabilities
+from tasteprint.profiling.intent.stages import STAGES, StageEvidence, stage_probabilities
 
 PLAIN = StageEvidence(
     n_words=2, n_models=0, n_facets=0, duplicate=0.3, together=1.0, matches=40, concentration=0.7, confidence=0.9

@@ -14,7 +14,7 @@ from tasteprint.profiling.catalogue_words import (
     words_from_state,
     words_state,
 )
-from tasteprint.profiling.units import stems
+from tasteprint.profiling.intent.units import stems
 
 TITLES = ["red desk lamp", "blue desk lamps", "desk", "leather sofa red", "garden hose 5 m", ""]
 INDEX = fit_words(TITLES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasteprint.profiling.interest import (
+from tasteprint.profiling.shopper.interest import (
     Interest,
     advance,
     decay,

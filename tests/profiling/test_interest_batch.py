@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.align import log_column, log_order
-from tasteprint.profiling.interest import advance, forget, from_events, merge, no_interest, observe
-from tasteprint.profiling.interest_batch import event_weights, interests
-from tasteprint.profiling.interest_set import UNTIMED, InterestConfig, interest_set, merge_sets
 from tasteprint.profiling.log import EventLog, Requests, event_log
+from tasteprint.profiling.shopper.interest import advance, forget, from_events, merge, no_interest, observe
+from tasteprint.profiling.shopper.interest_batch import event_weights, interests
+from tasteprint.profiling.shopper.interest_set import UNTIMED, InterestConfig, interest_set, merge_sets
 
 DAY = 86_400.0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.log import EventLog
-from tasteprint.profiling.prices import discounted, price_levels, unit_prices, usual_prices
+from tasteprint.profiling.shopper.prices import discounted, price_levels, unit_prices, usual_prices
 
 NAN = np.nan
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling.interest import mean, no_interest
-from tasteprint.profiling.prior import PriorConfig, fit_prior
+from tasteprint.profiling.shopper.interest import mean, no_interest
+from tasteprint.profiling.shopper.prior import PriorConfig, fit_prior
 
 
 def simulate(rng, *, n_users=3000, d=4, effect=1.0, own=0.5, noise=2.0):

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling.describe import listed
 from tasteprint.profiling.errors import ShopError
-from tasteprint.profiling.habits import Habits, habits
-from tasteprint.profiling.interest_set import UNTIMED, InterestConfig, interest_set
-from tasteprint.profiling.profile import Profile, iso_time, tidy_number
-from tasteprint.profiling.profile_build import build_profile
-from tasteprint.profiling.provenance import event_shares, item_shares
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.profiling.yardsticks import ProfileConfig, fit_yardsticks
+from tasteprint.profiling.shopper.describe import listed
+from tasteprint.profiling.shopper.habits import Habits, habits
+from tasteprint.profiling.shopper.interest_set import UNTIMED, InterestConfig, interest_set
+from tasteprint.profiling.shopper.profile import Profile, iso_time, tidy_number
+from tasteprint.profiling.shopper.profile_build import build_profile
+from tasteprint.profiling.shopper.provenance import event_shares, item_shares
+from tasteprint.profiling.shopper.yardsticks import ProfileConfig, fit_yardsticks
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 DAY = 86_400.0
 

@@ -8,10 +8,10 @@ import pytest
 from tasteprint.profiling.catalogue_words import fit_words
 from tasteprint.profiling.categories import PrototypeConfig, back_off, centroids_of, item_labels, price_levels
 from tasteprint.profiling.clusters import contrastive_names, nearest_centroid, spherical_kmeans
-from tasteprint.profiling.facets import word_texts
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.prototypes import fit_prototypes, prototypes_from_state, prototypes_state, softmax
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.encoders.hashing import HashEncoder
+from tasteprint.profiling.intent.facets import word_texts
+from tasteprint.profiling.intent.prototypes import fit_prototypes, prototypes_from_state, prototypes_state, softmax
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 
 def unit(rows: list[list[float]]) -> np.ndarray:

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tasteprint.profiling.encoder import Encoder, HashEncoder
+from tasteprint.profiling.encoders.encoder import Encoder, HashEncoder
+from tasteprint.profiling.encoders.query_cache import CacheCount, CachedEncoder, QueryCacheConfig, cached_queries
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.query_cache import CacheCount, CachedEncoder, QueryCacheConfig, cached_queries
 from tasteprint.profiling.texts import TextKind
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.log import event_log
-from tasteprint.profiling.opinions import OpinionModel, fit_opinions, polarity_of, read
-from tasteprint.profiling.polarity import opinion_hits, sentences
-from tasteprint.profiling.reviews import rate_by_words, shop_aspects, summarise, understand_review
+from tasteprint.profiling.reviews.opinions import OpinionModel, fit_opinions, polarity_of, read
+from tasteprint.profiling.reviews.polarity import opinion_hits, sentences
+from tasteprint.profiling.reviews.reviews import rate_by_words, shop_aspects, summarise, understand_review
 
 
 def polarity(text: str) -> float:

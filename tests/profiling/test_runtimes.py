@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder, prepare_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder, prepare_encoder
+from tasteprint.profiling.encoders.fidelity import compare_vectors
 from tasteprint.profiling.errors import EncoderError, ExtraMissingError
-from tasteprint.profiling.fidelity import compare_vectors
 from tasteprint.profiling.runtimes import choose, prepared
 from tasteprint.profiling.runtimes.choose import RUNTIMES
 from tasteprint.profiling.runtimes.quantise import QuantiseConfig
@@ -178,7 +178,7 @@ def test_bytes_do_not_depend_on_threads(bert: Path, kept: Path):
 def test_a_prepared_query_needs_no_torch(bert: Path, kept: Path):
     need("onnx")
     code = (
-        "import sys\nfrom tasteprint.profiling.encoder import EncoderConfig, open_encoder\n"
+        "import sys\nfrom tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder\n"
         f"config = EncoderConfig(name={str(bert)!r}, precision='int8', prepared={str(kept)!r})\n"
         "open_encoder(config).encode(['red lamp'], 'query')\n"
         "print([name for name in ('torch', 'transformers', 'sentence_transformers') if name in sys.modules])"

@@ -90,7 +90,16 @@ def test_choosing_the_default_loads_nothing():
 
 
 @pytest.mark.parametrize(
-    "name", ["families", "fidelity", "schedule", "bert", "stamp", "runtimes.choose", "runtimes.padding"]
+    "name",
+    [
+        "encoders.families",
+        "encoders.fidelity",
+        "encoders.schedule",
+        "encoders.bert",
+        "encoders.stamp",
+        "runtimes.choose",
+        "runtimes.padding",
+    ],
 )
 def test_examples_run(name: str):
     assert doctest.testmod(importlib.import_module(f"tasteprint.profiling.{name}")).failed == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasteprint.profiling.schedule import encode_lists, ordered
+from tasteprint.profiling.encoders.schedule import encode_lists, ordered
 
 TEXTS = [f"{'x' * (n * 7 % 23 + 1)} {n}" for n in range(500)]
 

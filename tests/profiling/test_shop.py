@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasteprint.profiling import shop as shop_module
 from tasteprint.profiling.errors import ShopError
-from tasteprint.profiling.schema import TABLES, conform
-from tasteprint.profiling.shop import Shop, ShopWriter, read_extra, read_shop, write_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables import shop as shop_module
+from tasteprint.profiling.tables.schema import TABLES, conform
+from tasteprint.profiling.tables.shop import Shop, ShopWriter, read_extra, read_shop, write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:

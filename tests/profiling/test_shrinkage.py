@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasteprint.profiling.shrinkage import (
+from tasteprint.profiling.shopper.shrinkage import (
     mean_strength,
     ratio_strength,
     share_prior,

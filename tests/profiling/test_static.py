@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasteprint.profiling.distil import (
+from tasteprint.profiling.encoders.distil import (
     DistilConfig,
     distil_static,
     fit_rows,
@@ -19,9 +19,16 @@ from tasteprint.profiling.distil import (
     token_vectors,
     zipf,
 )
-from tasteprint.profiling.encoder import Encoder, EncoderConfig, HashEncoder, open_encoder
+from tasteprint.profiling.encoders.encoder import Encoder, EncoderConfig, HashEncoder, open_encoder
+from tasteprint.profiling.encoders.static import (
+    StaticTable,
+    features,
+    open_static,
+    open_tokenizer,
+    token_ids,
+    write_static,
+)
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.static import StaticTable, features, open_static, open_tokenizer, token_ids, write_static
 
 WORDS = ("red", "blue", "lamp", "desk", "sofa", "leather", "shoe", "steel", "faucet", "kitchen", "the", "of", "in")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.readable import abbreviations, readable_name
-from tasteprint.profiling.tag_names import Name, item_names, plainness
-from tasteprint.profiling.tags import TagConfig, fit_tags, interest_tags, log_odds
+from tasteprint.profiling.shopper.tag_names import Name, item_names, plainness
+from tasteprint.profiling.shopper.tags import TagConfig, fit_tags, interest_tags, log_odds
 
 
 def catalogue() -> pd.DataFrame:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasteprint.profiling.encoders.peak import PRECISIONS, NetworkSize, best_of, measure_peaks, network_size
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.peak import PRECISIONS, NetworkSize, best_of, measure_peaks, network_size
 from tasteprint.profiling.timing import Spread, paired_ratios, spread, time_calls, time_rounds, turns
 
 MINILM = NetworkSize(layers=6, hidden=384, inner=1536)

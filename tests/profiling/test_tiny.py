@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tasteprint.profiling.schema import EVENT_KINDS, SPLITS, TABLES, TASKS
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.profiling.validate import validate_shop
+from tasteprint.profiling.tables.schema import EVENT_KINDS, SPLITS, TABLES, TASKS
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
+from tasteprint.profiling.tables.validate import validate_shop
 
 
 def test_every_table_kind_split_and_task() -> None:

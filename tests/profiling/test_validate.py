@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasteprint.profiling.errors import ShopError
-from tasteprint.profiling.schema import META_REQUIRED
-from tasteprint.profiling.shop import write_shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.profiling.validate import validate_shop
-from tasteprint.profiling.validate_meta import META_RULES
+from tasteprint.profiling.tables.schema import META_REQUIRED
+from tasteprint.profiling.tables.shop import write_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
+from tasteprint.profiling.tables.validate import validate_shop
+from tasteprint.profiling.tables.validate_meta import META_RULES
 
 Shops = Callable[[str], Path]
 

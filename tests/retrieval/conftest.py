@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.log import EventLog, Requests, event_log
-from tasteprint.profiling.schema import conform
+from tasteprint.profiling.tables.schema import conform
 from tasteprint.retrieval.scorer import TrainingSet
 
 START_S = 1_700_000_000.0

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.log import Requests
-from tasteprint.profiling.shrinkage import ratio_strength
-from tasteprint.retrieval.alike import AlikeModel, fit_alike
-from tasteprint.retrieval.popularity import PopularModel, fit_popular
+from tasteprint.profiling.shopper.shrinkage import ratio_strength
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.alike import AlikeModel, fit_alike
+from tasteprint.retrieval.sources.popularity import PopularModel, fit_popular
 from tasteprint.retrieval.state import source_from_state, source_state
 
 N_USERS, N_ITEMS = 300, 20

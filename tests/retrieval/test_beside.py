@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.log import EventLog, Requests
-from tasteprint.retrieval.catalogue_update import apply_items
+from tasteprint.retrieval.catalogue.update import apply_items
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.fusion import inverse_scale
-from tasteprint.retrieval.rank_facts import fit_rank_facts
-from tasteprint.retrieval.rank_features import Asked, rank_features
-from tasteprint.retrieval.ranker import LinearRanker
 from tasteprint.retrieval.recommender import Recommender, fit_recommender, weighed
 from tasteprint.retrieval.scorer import TrainingSet
-from tasteprint.retrieval.second_stage import SecondStage, feature_groups
+from tasteprint.retrieval.second_stage.facts import fit_rank_facts
+from tasteprint.retrieval.second_stage.features import Asked, rank_features
+from tasteprint.retrieval.second_stage.ranker import LinearRanker
+from tasteprint.retrieval.second_stage.stage import SecondStage, feature_groups
 from tasteprint.retrieval.state import recommender_from_state, recommender_state
 
 ENCODER = HashEncoder(dim=24, seed=0)

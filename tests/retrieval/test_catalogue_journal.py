@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ShopError
 from tasteprint.profiling.journal import Journal
-from tasteprint.profiling.schema import conform
+from tasteprint.profiling.tables.schema import conform
 from tasteprint.profiling.templates import TemplateConfig
-from tasteprint.retrieval.catalogue_journal import (
+from tasteprint.retrieval.catalogue.journal import (
     CatalogueJournal,
     ItemChange,
     KnownTexts,
@@ -23,7 +23,7 @@ from tasteprint.retrieval.catalogue_journal import (
     spoken,
     with_changes,
 )
-from tasteprint.retrieval.catalogue_update import apply_items
+from tasteprint.retrieval.catalogue.update import apply_items
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.recommender import fit_recommender
 

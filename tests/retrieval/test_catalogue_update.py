@@ -8,22 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError, ShopError, UnknownIdError
-from tasteprint.profiling.schema import conform
-from tasteprint.retrieval.catalogue_facts import extended_words
-from tasteprint.retrieval.catalogue_parts import Placed, extended_source
-from tasteprint.retrieval.catalogue_update import apply_items
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.retrieval.catalogue.facts import extended_words
+from tasteprint.retrieval.catalogue.parts import Placed, extended_source
+from tasteprint.retrieval.catalogue.update import apply_items
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.index import ApproximateIndex, build_index
 from tasteprint.retrieval.index.live import LiveView
 from tasteprint.retrieval.lexical import index_words
-from tasteprint.retrieval.rank_facts import Pairs
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, fit_recommender
 from tasteprint.retrieval.rules import RulesConfig
-from tasteprint.retrieval.text_features import fit_item_words, read_query, text_values
+from tasteprint.retrieval.second_stage.facts import Pairs
+from tasteprint.retrieval.second_stage.text_features import fit_item_words, read_query, text_values
 from tasteprint.retrieval.weighing import REST_BLOCKS
 from tasteprint.retrieval.worked import covariance
 from tests.retrieval.test_second_stage import with_stage
@@ -202,7 +202,7 @@ def test_the_engine_before_stays_as_it_was(engine: Engine, train) -> None:
 
 
 def test_many_added_texts_are_indexed_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasteprint.retrieval.catalogue_update._MOST_ADDED", 1)
+    monkeypatch.setattr("tasteprint.retrieval.catalogue.update._MOST_ADDED", 1)
     made = apply_items(engine, CHANGES, vectors_of(CHANGES), removed=GONE)
     assert isinstance(made.index, LiveView)
     assert len(made.index.added) == 0
@@ -217,7 +217,7 @@ def test_many_added_texts_are_indexed_anew(engine: Engine, monkeypatch: pytest.M
 def test_an_index_that_skips_rows_keeps_its_tuning_when_it_is_made_anew(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasteprint.retrieval.catalogue_update._MOST_ADDED", 1)
+    monkeypatch.setattr("tasteprint.retrieval.catalogue.update._MOST_ADDED", 1)
     dims = engine.recommender.space.dims
     index = build_index(engine.texts, kind="ivf-sq8", widths=(dims["meaning"], dims["taste"]))
     assert isinstance(index, ApproximateIndex)

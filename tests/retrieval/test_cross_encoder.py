@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.artefact import write_artefact
+from tasteprint.profiling.encoders.stamp import EncoderStamp
+from tasteprint.profiling.encoders.transformer import TransformerEncoder
 from tasteprint.profiling.errors import ConfigError, EncoderError
-from tasteprint.profiling.stamp import EncoderStamp
-from tasteprint.profiling.transformer import TransformerEncoder
-from tasteprint.retrieval import cross_encoder as module
-from tasteprint.retrieval.cross_encoder import (
+from tasteprint.retrieval.second_stage import cross_encoder as module
+from tasteprint.retrieval.second_stage.cross_encoder import (
     KIND,
     NETWORK,
     CrossEncoder,
@@ -202,7 +202,7 @@ def test_bf16_is_near(saved: Path, expected: np.ndarray) -> None:
 
 def test_importing_and_opening_need_no_torch(saved: Path) -> None:
     script = (
-        "import sys\nfrom tasteprint.retrieval.cross_encoder import open_cross_encoder\n"
+        "import sys\nfrom tasteprint.retrieval.second_stage.cross_encoder import open_cross_encoder\n"
         f"open_cross_encoder({str(saved)!r}).added\nassert 'torch' not in sys.modules, 'torch'\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

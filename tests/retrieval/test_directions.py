@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.log import EventLog
-from tasteprint.retrieval.directions import DECAYS, DirectionsConfig, choose_directions, fit_directions
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.directions import DECAYS, DirectionsConfig, choose_directions, fit_directions
 
 HISTORIES = {
     "a": [0, 1, 2], "b": [1, 2, 3], "c": [0, 2], "d": [3, 4, 5], "e": [4, 5], "f": [5, 3, 0, 1], "g": [0, 1],

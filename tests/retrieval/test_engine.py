@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.context import Context
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError, UnknownIdError
 from tasteprint.profiling.log import KINDS, Requests
 from tasteprint.retrieval import view as view_module
@@ -17,9 +17,9 @@ from tasteprint.retrieval.engine import Engine, make_engine, no_history, one_use
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.index import EXACT
-from tasteprint.retrieval.popularity import PopularModel
 from tasteprint.retrieval.recommender import PARTS, SEARCH_PARTS, SOURCES, fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.popularity import PopularModel
 from tasteprint.retrieval.weighing import rest_range
 from tests.taste_stand_in import random_taste
 

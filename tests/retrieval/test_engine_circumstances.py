@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tasteprint.profiling.context import Context, contexts, contexts_of
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError, UnknownIdError
 from tasteprint.profiling.log import Requests
 from tasteprint.retrieval.engine import Engine, make_engine

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.index import ApproximateIndex, build_index

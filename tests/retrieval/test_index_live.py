@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ArtefactError
 from tasteprint.retrieval.index import INDEXES, build_index
 from tasteprint.retrieval.index.live import LiveView, live_view

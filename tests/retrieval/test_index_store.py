@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import EncoderConfig, open_encoder
+from tasteprint.profiling.encoders.encoder import EncoderConfig, open_encoder
 from tasteprint.profiling.errors import ArtefactError
 from tasteprint.retrieval.index import ApproximateIndex, IndexConfig, build_index
 from tasteprint.retrieval.index import store as store_module

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasteprint.profiling.units import stem
+from tasteprint.profiling.intent.units import stem
 from tasteprint.retrieval.lexical import (
     LexicalConfig,
     LexicalModel,

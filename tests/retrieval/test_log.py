@@ -8,7 +8,7 @@ import pytest
 
 from tasteprint.profiling.errors import ShopError
 from tasteprint.profiling.log import KIND_WEIGHTS, KINDS, Requests, event_log
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 
 
 def tiny_log():

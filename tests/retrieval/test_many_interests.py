@@ -10,7 +10,7 @@ import pytest
 
 from tasteprint.profiling.log import Requests
 from tasteprint.retrieval.histories import history_matrix, steps_ago
-from tasteprint.retrieval.many_interests import ManyInterestsConfig, fit_many_interests, interests_of, medoids
+from tasteprint.retrieval.sources.many_interests import ManyInterestsConfig, fit_many_interests, interests_of, medoids
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

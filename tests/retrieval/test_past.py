@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.log import EventLog, Requests
 from tasteprint.retrieval.engine import Engine, make_engine, one_user
 from tasteprint.retrieval.fusion import inverse_scale

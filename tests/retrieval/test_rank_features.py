@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.log import Requests
-from tasteprint.retrieval.rank_facts import attribute_rows, fit_rank_facts, pair_counts
-from tasteprint.retrieval.rank_features import GROUPS, PERSONAL_GROUPS, Asked, rank_features
-from tasteprint.retrieval.rank_pool import Pool, best_items, make_pool, ranks
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.second_stage.facts import attribute_rows, fit_rank_facts, pair_counts
+from tasteprint.retrieval.second_stage.features import GROUPS, PERSONAL_GROUPS, Asked, rank_features
+from tasteprint.retrieval.second_stage.pool import Pool, best_items, make_pool, ranks
 
 
 def pool_for(items: list[list[int]], *, n_items: int, seed: int = 0) -> Pool:

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from tasteprint.profiling.errors import ArtefactError, ConfigError
-from tasteprint.retrieval.ranker import (
+from tasteprint.retrieval.second_stage.default import DEFAULT_RANKER, default_ranker
+from tasteprint.retrieval.second_stage.ranker import (
     RANKERS,
     LinearRanker,
     RankerConfig,
@@ -18,8 +19,7 @@ from tasteprint.retrieval.ranker import (
     _levels,
     fit_ranker,
 )
-from tasteprint.retrieval.ranker_default import DEFAULT_RANKER, default_ranker
-from tasteprint.retrieval.ranker_state import ranker_from_state, ranker_state
+from tasteprint.retrieval.second_stage.ranker_state import ranker_from_state, ranker_state
 
 NAMES = ("good", "noise", "unknown", "often")
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from tasteprint.evaluation.rank_learning import REGIMES, RankLearningConfig
-from tasteprint.retrieval.rank_features import GROUPS
-from tasteprint.retrieval.ranker import RANKERS
-from tasteprint.retrieval.text_features import TEXT_FEATURES
+from tasteprint.retrieval.second_stage.features import GROUPS
+from tasteprint.retrieval.second_stage.ranker import RANKERS
+from tasteprint.retrieval.second_stage.text_features import TEXT_FEATURES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "ranker.md").read_text(encoding="utf-8")
 

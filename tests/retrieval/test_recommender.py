@@ -13,9 +13,9 @@ from tasteprint.evaluation.metrics import look_up, ndcg
 from tasteprint.evaluation.pipeline import fit_chosen
 from tasteprint.evaluation.protocol import Options, make_split
 from tasteprint.evaluation.rank import measure, rank
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.log import event_log
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.recommender import (
     DEFAULT_WEIGHTS,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.retrieval.cross_encoder import CrossEncoder
 from tasteprint.retrieval.ranking import Answer, Reason, Recommendation
-from tasteprint.retrieval.reread import PART, reread
+from tasteprint.retrieval.second_stage.cross_encoder import CrossEncoder
+from tasteprint.retrieval.second_stage.reread import PART, reread
 
 TEXTS = {"a": "oak desk", "b": "green tea", "c": "desk lamp", "d": "lamp"}
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.log import EventLog, Requests
 from tasteprint.retrieval.engine import Engine, make_engine, one_user
 from tasteprint.retrieval.filters import Filters
-from tasteprint.retrieval.rank_facts import fit_rank_facts, text_rows
-from tasteprint.retrieval.rank_features import Features
-from tasteprint.retrieval.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
 from tasteprint.retrieval.recommender import DEFAULT_WEIGHTS, Recommender, fit_recommender
 from tasteprint.retrieval.rules import RulesConfig
 from tasteprint.retrieval.scorer import TrainingSet
-from tasteprint.retrieval.second_stage import TAKEN, SecondStage, above_the_rest, aligned, feature_groups, pool_of
+from tasteprint.retrieval.second_stage.facts import fit_rank_facts, text_rows
+from tasteprint.retrieval.second_stage.features import Features
+from tasteprint.retrieval.second_stage.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
+from tasteprint.retrieval.second_stage.stage import TAKEN, SecondStage, above_the_rest, aligned, feature_groups, pool_of
 from tasteprint.retrieval.state import recommender_from_state, recommender_state
 from tasteprint.retrieval.weighing import by_part
 
@@ -50,7 +50,7 @@ def with_stage(train: TrainingSet, *, trees: bool = False, hide: bool = False, d
 
 
 def empty_features(stage: SecondStage, model: Recommender, pool, requests) -> Features:
-    from tasteprint.retrieval.rank_features import Asked, rank_features
+    from tasteprint.retrieval.second_stage.features import Asked, rank_features
 
     return rank_features(Asked(pool, requests, stage.facts, text_rows(model.space.items)), stage.groups)
 

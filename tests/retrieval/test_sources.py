@@ -21,10 +21,11 @@ from tasteprint.retrieval.lexical import (
     texts_of,
     words,
 )
-from tasteprint.retrieval.neighbours import ItemKnnConfig, cosine_neighbours, fit_item_knn
-from tasteprint.retrieval.popularity import RecentPopularConfig, fit_popular, fit_recent_popular
 from tasteprint.retrieval.recommender import SOURCES, RecommenderConfig
-from tasteprint.retrieval.repeats import (
+from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.neighbours import ItemKnnConfig, cosine_neighbours, fit_item_knn
+from tasteprint.retrieval.sources.popularity import RecentPopularConfig, fit_popular, fit_recent_popular
+from tasteprint.retrieval.sources.repeats import (
     RepeatConfig,
     choose_repeat,
     fit_own_most_bought,
@@ -32,9 +33,8 @@ from tasteprint.retrieval.repeats import (
     repeat_rates,
     trends,
 )
-from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.sources.transitions import TransitionsConfig, fit_transitions, transition_counts
 from tasteprint.retrieval.state import source_from_state, source_state
-from tasteprint.retrieval.transitions import TransitionsConfig, fit_transitions, transition_counts
 
 _TABLES = ("where", "said")
 """Fields of a log that are no arrays."""

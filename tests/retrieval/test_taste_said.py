@@ -12,13 +12,13 @@ import torch
 from tasteprint.config import Settings
 from tasteprint.evaluation.splits import leave_one_out
 from tasteprint.evaluation.taste_learning import training_digest
-from tasteprint.profiling.embeddings import embed_said
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.embedding.embeddings import embed_said
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError
 from tasteprint.profiling.log import EventLog, Requests
-from tasteprint.profiling.said import Said
-from tasteprint.profiling.schema import conform
-from tasteprint.profiling.shop import Shop
+from tasteprint.profiling.reviews.said import Said
+from tasteprint.profiling.tables.schema import conform
+from tasteprint.profiling.tables.shop import Shop
 from tasteprint.profiling.taste_model import request_events, taste_from_state, taste_state
 from tasteprint.retrieval.scorer import TrainingSet
 from tasteprint.retrieval.taste.config import TasteConfig

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasteprint.retrieval.text_features import TEXT_FEATURES, fit_item_words, head_noun, read_query, text_values
+from tasteprint.retrieval.second_stage.text_features import (
+    TEXT_FEATURES,
+    fit_item_words,
+    head_noun,
+    read_query,
+    text_values,
+)
 
 TITLES = [
     "Acme 3/4 in. Brass Ball Valve",

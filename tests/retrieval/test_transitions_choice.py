@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from tasteprint.retrieval.transitions import TransitionsConfig, fit_transitions
-from tasteprint.retrieval.transitions_choice import TRANSITIONS_GRID, WINDOWS, choose_transitions
+from tasteprint.retrieval.sources.transitions import TransitionsConfig, fit_transitions
+from tasteprint.retrieval.sources.transitions_choice import TRANSITIONS_GRID, WINDOWS, choose_transitions
 
 
 def test_trials_are_what_a_plain_fit_gives_and_the_best_is_kept(random_shop) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import chi2_contingency
 
 from tasteprint.profiling.blocks import PART_BLOCK
-from tasteprint.profiling.encoder import HashEncoder
+from tasteprint.profiling.encoders.encoder import HashEncoder
 from tasteprint.profiling.errors import ConfigError, UnknownIdError
 from tasteprint.profiling.log import Requests
 from tasteprint.retrieval.audience import fit_audience
@@ -23,7 +23,7 @@ from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters
 from tasteprint.retrieval.recommender import fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
-from tasteprint.retrieval.second_stage import TAKEN
+from tasteprint.retrieval.second_stage.stage import TAKEN
 from tasteprint.retrieval.similar import similar_items
 from tests.taste_stand_in import random_taste
 

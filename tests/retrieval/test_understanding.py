@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasteprint.profiling.brands import BrandMatch
-from tasteprint.profiling.encoder import HashEncoder
-from tasteprint.profiling.facets import Facets
-from tasteprint.profiling.intent import fit_intent
-from tasteprint.profiling.intent_types import CategoryShare, Intent
-from tasteprint.profiling.price_wishes import PriceBand
+from tasteprint.profiling.encoders.encoder import HashEncoder
+from tasteprint.profiling.intent.brands import BrandMatch
+from tasteprint.profiling.intent.facets import Facets
+from tasteprint.profiling.intent.intent import fit_intent
+from tasteprint.profiling.intent.price_wishes import PriceBand
+from tasteprint.profiling.intent.types import CategoryShare, Intent
 from tasteprint.retrieval.engine import Engine, make_engine
 from tasteprint.retrieval.filters import Filters, item_facts
 from tasteprint.retrieval.recommender import fit_recommender

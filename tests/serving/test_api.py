@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from tasteprint import serving_setup
 from tasteprint.profiling.artefact import read_artefact, write_artefact
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.filters import Filters
 from tasteprint.serving import answers, item_routes, shapes
 from tasteprint.serving.config import ServeConfig

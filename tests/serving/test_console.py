@@ -19,8 +19,8 @@ pytest.importorskip("prometheus_client")
 from starlette.testclient import TestClient
 
 from tasteprint import serving_setup
-from tasteprint.profiling.shop import read_shop
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.shop import read_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.engine import one_user
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.console.asking import without_interests

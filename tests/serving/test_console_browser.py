@@ -24,7 +24,7 @@ pytest.importorskip("playwright.sync_api")
 from playwright import sync_api
 
 from tasteprint import serving_setup
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store

@@ -16,7 +16,7 @@ pytest.importorskip("prometheus_client")
 from starlette.testclient import TestClient
 
 from tasteprint import serving_setup
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tasteprint.profiling.encoders.hashing import HashEncoder
+from tasteprint.profiling.encoders.query_cache import QueryCacheConfig, cached_queries
 from tasteprint.profiling.errors import EncoderError
-from tasteprint.profiling.hashing import HashEncoder
-from tasteprint.profiling.query_cache import QueryCacheConfig, cached_queries
 from tasteprint.serving.gather import Gather, GatherCount
 from tasteprint.serving.store import Appended, StoredEvent, StoreError, open_store
 from tasteprint.serving.together import TogetherEncoder

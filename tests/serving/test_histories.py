@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tasteprint.profiling.log import EventLog, event_log
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.engine import one_user
 from tasteprint.serving.bulk import load_events, stored_events, verify_store
 from tasteprint.serving.histories import Catalogue, LiveHistories, events_table, user_log

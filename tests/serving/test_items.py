@@ -25,7 +25,7 @@ from tasteprint import serving_setup
 from tasteprint.building import build_workspace
 from tasteprint.config import load_settings
 from tasteprint.item_changes import changes_after, changes_folder
-from tasteprint.profiling.tiny import tiny_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.store import open_store
@@ -96,7 +96,7 @@ def test_a_price_alone_needs_no_encoder(client: TestClient, monkeypatch: pytest.
         raise AssertionError("encoded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tasteprint.retrieval.catalogue_journal.embed_items", never)
+        patch.setattr("tasteprint.retrieval.catalogue.journal.embed_items", never)
         put(client, {**QUILT, "price": 99})
         put(client, removed=("n-1",))
         put(client, {**QUILT, "price": 98})

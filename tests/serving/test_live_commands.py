@@ -21,9 +21,9 @@ from tasteprint.commands import live, serve
 from tasteprint.commands import load as load_command
 from tasteprint.forgetting import files_naming, forget_in_shop, forget_in_workspace
 from tasteprint.profiling.errors import ConfigError, TasteprintError, WorkspaceError
-from tasteprint.profiling.shop import read_shop
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.profiling.validate import validate_shop
+from tasteprint.profiling.tables.shop import read_shop
+from tasteprint.profiling.tables.tiny import tiny_shop
+from tasteprint.profiling.tables.validate import validate_shop
 from tasteprint.serving.ingest import Ingested, ingest
 from tasteprint.serving.keys import add_key, read_keys
 from tasteprint.serving.load import Call, LoadError, LoadReport, drive

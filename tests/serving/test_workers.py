@@ -24,8 +24,8 @@ pytest.importorskip("prometheus_client")
 
 from tasteprint.profiling.artefact import read_artefact, write_artefact
 from tasteprint.profiling.errors import ConfigError
-from tasteprint.profiling.tiny import tiny_shop
-from tasteprint.retrieval.neighbours import NeighboursModel
+from tasteprint.profiling.tables.tiny import tiny_shop
+from tasteprint.retrieval.sources.neighbours import NeighboursModel
 from tasteprint.retrieval.worked import open_worked
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.current import Current, Served, SupersededError

@@ -1,0 +1,1 @@
+"""A network that reads query and item together: trained, weighed, examined, and a teacher for others."""

@@ -1,0 +1,1 @@
+"""Training heads from a shop's labels."""

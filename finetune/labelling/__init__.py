@@ -1,0 +1,1 @@
+"""Fewer labels: which queries to judge next, and judgements by a teacher."""

@@ -1,0 +1,1 @@
+"""Smaller encoders made from one, and what they lose."""

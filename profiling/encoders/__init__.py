@@ -1,0 +1,1 @@
+"""Text in, unit vectors out: checkpoints, networks of the BERT family, static and hashed encoders, one protocol."""

@@ -1,0 +1,1 @@
+"""Small trained classifiers over an encoder, calibrated, that may abstain."""

@@ -1,0 +1,1 @@
+"""What reviews say: opinions, aspects and the words they are made of."""

@@ -1,0 +1,1 @@
+"""One shopper: interests, way of buying, habits, tags, and the profile that holds them."""

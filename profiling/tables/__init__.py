@@ -1,0 +1,1 @@
+"""Shops as tables: the contract, reading and writing them whole, and everything a folder breaks."""

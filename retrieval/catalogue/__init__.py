@@ -1,0 +1,1 @@
+"""A catalogue that changes under a running engine."""

@@ -1,0 +1,1 @@
+"""Sources: what scores the whole catalogue for a request beside blocks and words."""

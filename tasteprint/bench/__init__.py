@@ -1,0 +1,1 @@
+"""What `tasteprint bench` times: encoders and indexes, beside their rivals."""

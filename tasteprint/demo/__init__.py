@@ -1,0 +1,1 @@
+"""The demo: a real shop in, a story out."""
