@@ -25,14 +25,12 @@ class Checkpoint:
         tensors: weights, averages and the optimiser's memory, by name
         values: objective after each epoch so far; NaN where there is none
         seconds: training time so far
-        horizon: epochs that there will be, as far as is known
     """
 
     digest: str
     tensors: Mapping[str, Tensor]
     values: tuple[float, ...]
     seconds: float
-    horizon: int
 
 
 def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
@@ -40,7 +38,7 @@ def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     from safetensors.torch import save
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    said = {name: getattr(checkpoint, name) for name in ("digest", "values", "seconds", "horizon")}
+    said = {name: getattr(checkpoint, name) for name in ("digest", "values", "seconds")}
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     write_whole(file, save(tensors, metadata={_META: json.dumps(said)}), tag=file.name)
 
@@ -63,4 +61,4 @@ def read_checkpoint(file: Path, digest: str) -> Checkpoint:
         raise ArtefactError(
             f"taste checkpoint {file}: made with other options, data or seed; choose another folder or remove it"
         )
-    return Checkpoint(digest, tensors, tuple(said["values"]), said["seconds"], said["horizon"])
+    return Checkpoint(digest, tensors, tuple(said["values"]), said["seconds"])

@@ -107,12 +107,13 @@ class TasteRun:
         self._trainer = Trainer(network, train.log, seed=seed)
         self._digest = run_digest(train.log, config, features, seed=seed)
         self.values: tuple[float, ...] = ()
-        self._seconds, self._horizon = 0.0, config.epochs
+        self._seconds = 0.0
         self._file = None if folder is None else folder / _FILE
         if self._file is not None and self._file.is_file():
             found = read_checkpoint(self._file, self._digest)
-            self.values, self._seconds, self._horizon = found.values, found.seconds, found.horizon
+            self.values, self._seconds = found.values, found.seconds
             self._trainer.load(found.tensors)
+        self._horizon = self._planned()  # by this run's budget: an earlier one may have had a smaller
 
     @property
     def room(self) -> float:
@@ -136,12 +137,15 @@ class TasteRun:
         if self._objective is None or reached > max(self.values, default=-math.inf):
             self._trainer.keep()
         self.values, self._seconds = (*self.values, reached), self._seconds + self._now() - began
-        if self._minutes is not None:
-            left = int(min(self.room, 1e9)) - self.beside
-            self._horizon = min(self._config.epochs, max(number, left))
+        self._horizon = self._planned()
         if self._file is not None:
             state, values = self._trainer.state(), self.values
-            write_checkpoint(self._file, Checkpoint(self._digest, state, values, self._seconds, self._horizon))
+            write_checkpoint(self._file, Checkpoint(self._digest, state, values, self._seconds))
+
+    def _planned(self) -> int:
+        """Epochs that there will be, as far as is known."""
+        left = int(min(self.room, 1e9)) - self.beside
+        return min(self._config.epochs, max(len(self.values), left))
 
     def latest(self, number: int | None = None) -> TasteModel:
         """The model as it stands, after ``number`` epochs."""

@@ -211,6 +211,17 @@ def test_patience_and_the_budget_end_a_run(make_log, make_items) -> None:
         fit(train, minutes=1.0)
 
 
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(make_log, make_items, tmp_path: Path) -> None:
+    train = training_set(successor_log(make_log, 5), make_items)
+
+    def epochs(minutes: float | None) -> int:
+        ticks = iter(range(0, 10_000, 30))  # an epoch takes half a minute
+        clock = None if minutes is None else lambda: float(next(ticks))
+        return fit(train, epochs=6, minutes=minutes, clock=clock, folder=tmp_path).epochs
+
+    assert [epochs(minutes) for minutes in (0.5, 0.4, 1.6, None)] == [1, 1, 3, 6]
+
+
 def test_another_run_and_a_damaged_file_are_refused(make_log, make_items, tmp_path: Path) -> None:
     train = training_set(successor_log(make_log, 5), make_items)
     fit(train, epochs=1, folder=tmp_path)
