@@ -24,6 +24,8 @@ Double = NDArray[np.float64]
 
 DEPTH = 100
 """Candidates that are ordered anew."""
+ABSENT = "absent"
+"""Group of columns that a ranker knows and a request does not have."""
 TAKEN: tuple[int, ...] = tuple(KINDS.index(kind) for kind in ("purchase", "review", "own"))
 """Kinds by which a shopper has an item; having looked is not having."""
 
@@ -55,12 +57,13 @@ class SecondStage:
     def amounts(self, features: Features) -> dict[str, Double]:
         """What each reason adds to each row's score, each (n,); together they are the score.
 
-        A column of a part, its score or its rank, is told as the part; other columns are told as their group.
+        A column of a part, its score or its rank, is told as the part; other columns are told as their group. What the
+        model makes of columns that are not there says nothing of its own: it is told as the sum of everything.
         """
         each = self.model.contributions(features.values)
         told: dict[str, Double] = {}
         for column, (name, group) in enumerate(zip(features.names, features.groups, strict=True)):
-            reason = name.removesuffix("_rank") if group == "parts" else group
+            reason = name.removesuffix("_rank") if group == "parts" else "together" if group == ABSENT else group
             told[reason] = told.get(reason, 0.0) + each[:, column]
         return told
 
@@ -72,7 +75,7 @@ def feature_groups(*, asked: bool, popularity: bool = True) -> tuple[str, ...]:
 
 
 def aligned(features: Features, names: Sequence[str]) -> Features:
-    """The same table with exactly these columns in this order; columns it does not have are NaN, of group "absent"."""
+    """The same table with exactly these columns in this order; columns it does not have are NaN, of group `ABSENT`."""
     if tuple(names) == features.names:
         return features
     place = {name: column for column, name in enumerate(features.names)}
@@ -80,7 +83,7 @@ def aligned(features: Features, names: Sequence[str]) -> Features:
     for column, name in enumerate(names):
         if name in place:
             values[:, column] = features.values[:, place[name]]
-    groups = tuple(features.groups[place[name]] if name in place else "absent" for name in names)
+    groups = tuple(features.groups[place[name]] if name in place else ABSENT for name in names)
     return Features(tuple(names), groups, values)
 
 

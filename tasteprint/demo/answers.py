@@ -65,11 +65,14 @@ def name_of(title: str) -> str:
 
 
 def discovering(engine: Engine) -> Engine:
-    """The same engine with the demo's weights of personal parts; the words of a query count as they did."""
+    """The same engine with the demo's weights of personal parts; the words of a query count as they did.
+
+    The ranker of requests without words stays out: it learned to predict baskets from parts that have no weight here.
+    """
     model = engine.recommender
     words = {name: weight for name, weight in model.weights.items() if name in SEARCH_PARTS}
     weights = words | {n: w for n, w in DISCOVERY.items() if n in PART_BLOCK or n in model.sources}
-    return replace(engine, recommender=replace(model, weights=weights, personalisation=PERSONALISATION))
+    return replace(engine, recommender=replace(model, weights=weights, personalisation=PERSONALISATION, second=None))
 
 
 def choose_query(engine: Engine, users: tuple[str, str], now_s: float, words: Sequence[str] = VAGUE) -> str:

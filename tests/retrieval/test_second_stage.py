@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,6 +222,18 @@ def test_absent_columns_are_unknown() -> None:
     assert found.groups == ("y", "absent")
     np.testing.assert_array_equal(found.values, [[2.0, np.nan]])
     assert aligned(table, ("a", "b")) is table
+
+
+def test_what_absent_columns_add_is_told_as_the_sum_of_everything() -> None:
+    model = SimpleNamespace(contributions=lambda values: np.arange(1.0, 1.0 + values.size).reshape(values.shape))
+    stage = SecondStage(model, None, ("parts",))  # type: ignore[arg-type]
+    features = Features(("own", "a", "b", "own_rank"), ("parts", "absent", "pairs", "parts"), np.zeros((2, 4)))
+    told = stage.amounts(features)
+    assert {name: amount.tolist() for name, amount in told.items()} == {
+        "own": [5, 13],
+        "together": [2, 6],
+        "pairs": [3, 7],
+    }
 
 
 # --- rules after the second stage ------------------------------------------------------------------------------------
