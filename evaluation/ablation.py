@@ -146,7 +146,8 @@ def _table(bench: Bench, found: Gathered, row: Row, weights: Mapping[str, float]
     right = np.bincount(request, found.gain[request, place], minlength=n) > 0
     request, place = request[right[request]], place[right[request]]
     read = {name: found.parts.index(name) for name in row.parts if weights[name] > 0 or row.ranking.all_parts}
-    groups = tuple(name for name in _groups(found, row) if name not in row.dropped)
+    groups = feature_groups(asked=bool(found.requests.texts), popularity=row.ranking.popularity)
+    groups = tuple(name for name in groups if name not in row.dropped)
     tables = []
     for start in range(0, n, _STEP):
         inside = (request >= start) & (request < start + _STEP)
@@ -174,8 +175,3 @@ def _fused(found: Gathered, row: Row, weights: Mapping[str, float], gate: Gate |
             factor = np.broadcast_to(np.float32(weights[name]) * moved.get(name, np.float32(1)), (len(fused),))
             fused += factor[:, None] * found.values[number]
     return fused
-
-
-def _groups(found: Gathered, row: Row) -> tuple[str, ...]:
-    """Groups of features that the row's ranker may read."""
-    return feature_groups(asked=bool(found.requests.texts), popularity=row.ranking.popularity)
