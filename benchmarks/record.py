@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+UNSORTED = "# Not yet sorted"
 PACKAGES = ("tasteprint", "torch", "transformers", "faiss-cpu", "numpy", "scipy", "bm25s", "implicit")
 
 
 def record(title: str, command: str, table: str, *, notes: str = "") -> None:
-    """Print a result and append it to RESULTS.md."""
+    """Print a result and append it to RESULTS.md, below the heading of what nobody has sorted into a part yet."""
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -22,6 +23,8 @@ def record(title: str, command: str, table: str, *, notes: str = "") -> None:
     if notes:
         text += f"\n{notes.strip()}\n"
     print(text)
+    if f"\n{UNSORTED}\n" not in RESULTS.read_text(encoding="utf-8"):
+        text = f"\n{UNSORTED}\n{text}"
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(text)
 
