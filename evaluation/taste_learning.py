@@ -70,11 +70,14 @@ def train_taste(
         minutes: wall-clock budget of both trainings together, None = until validation is satisfied; needs ``clock``
         clock: gives seconds
         folder: checkpoints go into folders of their own in it; a training that was interrupted goes on, one that was
-            finished is read
+            finished is read, and of more than `KEPT <retrieval.taste.checkpoints.KEPT>` the longest unused are removed
         progress: told what is going on
     """
+    from ..retrieval.taste.checkpoints import prune_checkpoints
     from ..retrieval.taste.sequences import ties_for
 
+    if folder is not None:
+        prune_checkpoints(folder)
     earlier, split = validation
     if config.ties == "auto":
         config = config.model_copy(update={"ties": ties_for(split.requests)})
@@ -120,13 +123,13 @@ def _settled(
             objective=lambda model: single_ndcg(model, sample),
             minutes=budget.minutes,
             clock=budget.clock,
-            folder=_folder(folder, earlier, told, seed),
+            folder=_folder(folder, earlier, told, seed, sample),
             progress=budget.progress,
             beside=RACE if racing else 0,
         )
 
     if racing:
-        return race(open_run, sample, folder=_folder(folder, earlier, config, seed))
+        return race(open_run, sample, folder=_folder(folder, earlier, config, seed, sample))
     shuffle = bool(config.shuffle)
     return open_run(shuffle), OrderRace(shuffle, {})
 
@@ -148,9 +151,12 @@ def train_again(
     return fit_taste(train, again, rng=rng, folder=_folder(folder, train, again, seed), progress=progress)
 
 
-def _folder(folder: Path | None, train: TrainingSet, config: TasteConfig, seed: int) -> Path | None:
-    """Where the checkpoints of one training are."""
-    return None if folder is None else folder / training_digest(train, config, seed)
+def _folder(
+    folder: Path | None, train: TrainingSet, config: TasteConfig, seed: int, sample: Split | None = None
+) -> Path | None:
+    """Where the checkpoints of one training are that is looked at with ``sample``, if it is."""
+    new = sample is not None and bool(sample.settings.get("only_new"))
+    return None if folder is None else folder / training_digest(train, config, seed, only_new=new)
 
 
 def known_requests(split: Split) -> Split:
@@ -165,9 +171,13 @@ def same_events(one: EventLog, other: EventLog) -> bool:
     )
 
 
-def training_digest(train: TrainingSet, config: TasteConfig, seed: int) -> str:
-    """Digest of everything a training depends on, 16 hex digits; names its checkpoints."""
-    digest = hashlib.blake2b(f"{config.model_dump_json()} {seed} {SAMPLE}".encode(), digest_size=8)
+def training_digest(train: TrainingSet, config: TasteConfig, seed: int, *, only_new: bool = False) -> str:
+    """Digest of everything a training depends on, 16 hex digits; names its checkpoints.
+
+    What it is looked at with follows from the events, but for ``only_new``: whether only items new to the shopper count.
+    """
+    said = f"{config.model_dump_json()} {seed} {SAMPLE}{' only_new' * only_new}"
+    digest = hashlib.blake2b(said.encode(), digest_size=8)
     log = train.log
     said = (log.said.row, log.said.vectors) if config.said else ()
     for column in (log.user_start, log.item, log.at_s, log.kind, log.weight, train.vectors, *said):

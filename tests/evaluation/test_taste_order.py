@@ -172,3 +172,14 @@ def test_the_time_pays_for_the_other_run_too() -> None:
         return run.latest().epochs
 
     assert (epochs(0), epochs(RACE)) == (10, 10 - RACE)
+
+
+def test_a_training_looked_at_with_new_items_alone_has_its_own_checkpoints(tmp_path: Path) -> None:
+    train, split = stage(shop_of_days(ordered=True, n_users=20))
+    alone = TINY.model_copy(update={"epochs": 1, "shuffle": True})
+    train_taste(train, (train, split), alone, seed=0, folder=tmp_path)
+    train_taste(train, (train, split), alone, seed=0, folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    new = Split(**{**vars(split), "settings": {**split.settings, "only_new": True}})
+    train_taste(train, (train, new), alone, seed=0, folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2

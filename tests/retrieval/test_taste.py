@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tasteprint.profiling.errors import ArtefactError, ConfigError
 from tasteprint.profiling.log import EventLog
 from tasteprint.profiling.taste_model import TasteModel, request_events, taste_state
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.taste.checkpoints import prune_checkpoints
 from tasteprint.retrieval.taste.config import TasteConfig
 from tasteprint.retrieval.taste.features import Features, item_features, item_words
 from tasteprint.retrieval.taste.losses import LOSSES, Compared
@@ -231,6 +233,22 @@ def test_another_run_and_a_damaged_file_are_refused(make_log, make_items, tmp_pa
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ArtefactError, match="cannot be read"):
         fit(train, epochs=1, folder=tmp_path)
+
+
+def test_the_trainings_used_last_stay(make_log, make_items, tmp_path: Path) -> None:
+    train = training_set(successor_log(make_log, 5), make_items)
+    folders = [tmp_path / f"{n:016x}" for n in range(4)]
+    for age_s, folder in enumerate(folders):
+        fit(train, epochs=1, folder=folder)
+        for file in (folder, *folder.iterdir()):
+            os.utime(file, (1e9 - age_s, 1e9 - age_s))
+    other = tmp_path / "vectors-of-mine"
+    other.mkdir()
+    fit(train, epochs=1, folder=folders[3])  # the oldest is read: it is used now
+    assert prune_checkpoints(tmp_path, keep=4) == ()
+    assert prune_checkpoints(tmp_path, keep=2) == (folders[1].name, folders[2].name)
+    assert sorted(tmp_path.iterdir()) == sorted([folders[0], folders[3], other])
+    assert prune_checkpoints(tmp_path / "absent") == ()
 
 
 def test_shops_without_text_words_or_events_still_get_a_model(make_log, make_items, make_requests) -> None:
