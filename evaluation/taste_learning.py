@@ -174,7 +174,7 @@ def same_events(one: EventLog, other: EventLog) -> bool:
 def training_digest(train: TrainingSet, config: TasteConfig, seed: int, *, only_new: bool = False) -> str:
     """Digest of everything a training depends on, 16 hex digits; names its checkpoints.
 
-    What it is looked at with follows from the events, but for ``only_new``: whether only items new to the shopper count.
+    What it is looked at with follows from the events, but for ``only_new``: whether only new items count.
     """
     said = f"{config.model_dump_json()} {seed} {SAMPLE}{' only_new' * only_new}"
     digest = hashlib.blake2b(said.encode(), digest_size=8)
