@@ -7,7 +7,7 @@ saving is `workspace`'s work, serving over HTTP the serving room's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -27,14 +27,13 @@ from .one_shopper import no_history, one_user, request_context
 from .page import make_page
 from .past import Past, Pasts
 from .ranking import Answer
+from .readings import KEPT, Readings
 from .recommender import Recommender
 from .rules import NO_RULES, RulesConfig, excluded
 from .second_stage.stage import TAKEN
 from .understanding import understand
 from .view import View
 from .worked import INDEX, Worked, work_out
-
-_READ = 1024  # queries whose reading is remembered: shoppers ask the same few things again and again
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +58,7 @@ class Engine:
             for the next product spin on the cores the encoder needs
         intent_model: reads queries; None = every query is taken as wholly specific
         rules: what the shop wants shown, and how
+        readings: what queries were read as
     """
 
     recommender: Recommender
@@ -77,6 +77,7 @@ class Engine:
     blas: ThreadpoolController
     intent_model: IntentModel | None = None
     rules: RulesConfig = NO_RULES
+    readings: Readings = field(default_factory=Readings)
 
     def search(
         self,
@@ -202,6 +203,11 @@ class Engine:
             short = self._shortage(len(page.rows), k, asked.filters, allowed, len(bought))
             return Answer(page.recommendations(explain=explain), intent, short, page.exact, said)
 
+    def read(self, query: str) -> None:
+        """Read a query, so that the first question with it need not."""
+        with self.blas.limit(limits=1, user_api="blas"):
+            self._intent(query, self._requests(None, None, query, Context(0.0), None))
+
     def past_of(self, requests: Requests) -> Past:
         """The history of one request gone through; of a history that is asked about again, what was found then."""
         return self._pasts.of(requests, lambda: Past.of(self.recommender, requests))
@@ -263,7 +269,7 @@ class Engine:
     def _words_of(self) -> Callable[[str], str]:
         """The query without its price words ("lamp under 50" means a lamp), unless nothing else is said; kept."""
 
-        @lru_cache(maxsize=_READ)
+        @lru_cache(maxsize=KEPT)
         def words_of(query: str) -> str:
             plain = query if self.intent_model is None else self.intent_model.plain([query])[0]
             return plain if plain.strip() else query
@@ -271,22 +277,16 @@ class Engine:
         return words_of
 
     def _intent(self, query: str | None, requests: Requests) -> tuple[Intent | None, NDArray[np.float32] | None]:
-        if not requests.texts or self.recommender.encoder is None:
+        encoder, model = self.recommender.encoder, self.intent_model
+        if not requests.texts or encoder is None:
             return None, None
-        vector = self.recommender.encoder.encode(requests.texts, kind="query")
-        return None if self.intent_model is None else self._meant(str(query), vector.tobytes()), vector
-
-    @cached_property
-    def _meant(self) -> Callable[[str, bytes], Intent | None]:
-        """What a query means, from its words and the bytes of its vector; the latest `_READ` are remembered."""
-        model, width = self.intent_model, self.recommender.space.dims["meaning"]
-
-        @lru_cache(maxsize=_READ)
-        def meant(query: str, vector: bytes) -> Intent | None:
-            rows = np.frombuffer(vector, dtype=np.float32).reshape(1, width)
-            return None if model is None else model.infer([query], rows)[0]
-
-        return meant
+        if model is None:
+            return None, encoder.encode(requests.texts, kind="query")
+        asked = str(query)
+        intent = self.readings.of(
+            asked, (model, encoder), lambda: model.infer([asked], encoder.encode(requests.texts, kind="query"))[0]
+        )
+        return intent, intent.vector[None, :]
 
     def _left_out(self, filters: Filters | None, requests: Requests) -> NDArray[np.integer]:
         wanted = None if filters is None else filters.exclude_bought

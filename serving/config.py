@@ -42,6 +42,9 @@ class ServeConfig(BaseModel):
     warm: int = Field(
         default=2_000, ge=0, description="of them, those with the newest events: read ahead after a start"
     )
+    warm_queries: int = Field(
+        default=1_000, ge=0, le=4096, description="queries asked most often of late, read ahead after a start"
+    )
     rules: Path | None = Field(default=None, description="TOML file of rules over every page: pin, bury, cap and so on")
     clock: Clock = Field(
         default="auto",

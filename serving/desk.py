@@ -96,8 +96,8 @@ class Desk:
             counts.keys_failures.set(getattr(self.keys, "failures", 0))
         counts.histories.set(len(service.histories))
         counts.lost.set(service.shown.lost)
-        cached, gathered = getattr(served.encoder, "count", None), served.gathered()
-        counts.cache_hits.set(0 if cached is None else cached().hits)
+        read, gathered = served.engine.readings.count(), served.gathered()
+        counts.cache_hits.set(read.known + read.found)
         counts.encoder_runs.set(gathered.runs)
         counts.encoder_asked.set(gathered.asked)
         stored = service.appending.count()
@@ -118,7 +118,7 @@ class Desk:
                 await asyncio.to_thread(self.keys.refresh)
             self.observe()
             try:
-                await asyncio.to_thread(self.service.histories.follow)
+                await asyncio.to_thread(self.service.follow)
             except StoreError as error:
                 _LOG.error("whether a shopper was forgotten elsewhere cannot be read: %s", error)
             await asyncio.sleep(self.config.poll_s)

@@ -127,17 +127,19 @@ class LiveHistories:
         with self._lock:
             self._kept.pop(user_id, None)
 
-    def follow(self) -> None:
-        """Let go of everything where a shopper was forgotten, by whichever process.
+    def follow(self) -> bool:
+        """Let go of everything where a shopper was forgotten, by whichever process; whether one was.
 
         Raises:
             StoreError: the store cannot be read.
         """
         forgettings = self._store.forgettings()
         with self._lock:
-            if forgettings != self._forgettings:
+            news = forgettings != self._forgettings
+            if news:
                 self._kept.clear()
             self._forgettings = forgettings
+        return news
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -37,7 +37,7 @@ class Metrics:
         self.keys_failures = self._gauge("keys_failures", "Times that a changed keys file was no good.", "livemax")
         self.histories = self._gauge("histories", "Histories in memory.", "livesum")
         self.lost = self._gauge("shown_lost", "Answers that were not written down.", "sum")
-        self.cache_hits = self._gauge("query_cache_hits", "Queries whose vector was known.", "livesum")
+        self.cache_hits = self._gauge("query_cache_hits", "Queries that were read before.", "livesum")
         self.encoder_runs = self._gauge("encoder_runs", "Times that queries were embedded.", "livesum")
         self.encoder_asked = self._gauge("encoder_asked", "Requests that they were embedded for.", "livesum")
         self.store_runs = self._gauge("event_transactions", "Transactions that stored events.", "livesum")

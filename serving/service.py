@@ -7,8 +7,10 @@ in which words errors come back is `api`'s.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ CLOCK_SKEW_S = 86_400.0
 """How far in the future an event may lie: the clocks of shops are not all right."""
 
 _EXPLAINED_AMONG = 100
+_LATELY = 5  # answers that are looked through for each query to read ahead
 _TOGETHER = 10_000  # events of one transaction, from however many requests
 
 
@@ -91,7 +94,7 @@ class Service:
         self._clock = clock
         self.histories = LiveHistories(store, size=config.histories)
         self.appending: Gather[Sequence[StoredEvent], Appended] = Gather(store.append_all, most=_TOGETHER, size=len)
-        self.warming = Warming(self.prepare)
+        self.warming = Warming()
         self.shown = ShownLog(
             store,
             size=config.waiting_shown,
@@ -134,9 +137,31 @@ class Service:
         _, log = self.histories.of(user, served.catalogue)
         go_through(served.engine, log)
 
+    def read(self, query: str) -> None:
+        """Read a query, so that the first question with it need not."""
+        self.current.get().engine.read(query)
+
     def warm(self) -> None:
-        """Begin to prepare for the shoppers who did something last, as many as configured."""
-        self.warming.start(lambda: self.store.latest(min(self.config.warm, self.config.histories)))
+        """Begin to read what is asked most often of late, and to prepare for the shoppers who did something last."""
+        self.warming.start(self._ahead())
+
+    def follow(self) -> None:
+        """Let go of what is remembered where a shopper was forgotten, by whichever process.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        if self.histories.follow():
+            self.current.get().engine.readings.clear()
+
+    def _ahead(self) -> Iterator[Callable[[], None]]:
+        """What to do ahead of questions, the most urgent first."""
+        config, engine = self.config, self.current.get().engine
+        if config.warm_queries and engine.recommender.encoder is not None:
+            asked = Counter(self.store.asked(_LATELY * config.warm_queries)).most_common(config.warm_queries)
+            yield from (partial(self.read, query) for query, _ in asked)
+        if config.warm:
+            yield from (partial(self.prepare, user) for user in self.store.latest(min(config.warm, config.histories)))
 
     def explain(self, ask: Ask, item_id: str) -> dict[str, Any]:
         """Why an item stands where it does for this question, also where it is far from the first page.
@@ -234,6 +259,7 @@ class Service:
         self.shown.flush()
         removed = self.store.forget(user, at_us=round(self._clock() * 1e6))
         self.histories.drop(user)
+        served.engine.readings.clear()  # words of theirs may be among them
         saw = user in served.engine.user_row or user in served.engine.attributes
         return {
             "user_id": user,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Protocol
@@ -205,6 +205,10 @@ class ProfileStore(Protocol):
         """Ids of the ``n`` shoppers with the newest events, newest first."""
         ...
 
+    def asked(self, n: int) -> list[str]:
+        """Queries of the ``n`` answers to shoppers written down last, newest first, each as often as it was asked."""
+        ...
+
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown, once by request id, with when it was written down; None = when it was shown."""
         ...
@@ -273,6 +277,15 @@ def open_store(address: str) -> ProfileStore:
             f"got {address!r}"
         )
     return STORES[scheme](address)
+
+
+def queries_of(asked: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The queries in what was asked, each as in `Shown.asked`; what had none is left out.
+
+    >>> queries_of([{"query": "red wine", "k": 5}, {"query": None}, {}])
+    ['red wine']
+    """
+    return [query for said in asked if isinstance(query := said.get("query"), str) and query.strip()]
 
 
 def forgotten_mark(user_id: str, salt: bytes) -> str:

@@ -31,6 +31,7 @@ from .store import (
     UserState,
     event_row,
     forgotten_mark,
+    queries_of,
 )
 
 _PREFIX = "tasteprint:"
@@ -155,6 +156,17 @@ class RedisStore:
                 newest = [-int(at or 0) for at in pipe.execute()]
             found = nsmallest(n, [*found, *zip(newest, some, strict=True)])
         return [user for _, user in found]
+
+    def asked(self, n: int) -> list[str]:
+        """Queries of the answers written down last, newest first."""
+        with _told("read"):
+            newest = [member.decode().partition(" ") for member in self._redis.zrange(_LOGGED, 0, n - 1, desc=True)]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for request, _, user in newest:
+                    if user != _NOBODY:
+                        pipe.hget(_shown(user), request)
+                rows = pipe.execute()
+        return queries_of(json.loads(row)[1] for row in rows if row is not None)
 
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown."""

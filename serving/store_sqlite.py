@@ -30,6 +30,7 @@ from .store import (
     UserState,
     event_row,
     forgotten_mark,
+    queries_of,
 )
 
 _FORMAT = 2
@@ -59,6 +60,7 @@ _BLANK = ", ".join(
 _EVENTS = "SELECT * FROM events WHERE user_id = ? AND kind <> ?"
 _HISTORY = f"SELECT {', '.join(PAST_FIELDS)} FROM events WHERE user_id = ? AND kind <> ?"
 _LATEST = "SELECT user_id FROM users ORDER BY newest_us DESC, user_id LIMIT ?"
+_ASKED = "SELECT asked FROM shown WHERE user_id <> '' ORDER BY logged_us DESC LIMIT ?"
 _REMOVE = f"UPDATE events SET {_BLANK} WHERE user_id = ? AND key = ? AND kind <> {_REMOVED!r}"
 _SHOWN = """
 SELECT user_id, request_id, at_us, asked, items FROM shown WHERE user_id = ? ORDER BY at_us, request_id
@@ -160,6 +162,11 @@ class SqliteStore:
         """Ids of the shoppers with the newest events, newest first."""
         with self._reading() as reader:
             return [user for (user,) in reader.execute(_LATEST, (n,)).fetchall()]
+
+    def asked(self, n: int) -> list[str]:
+        """Queries of the answers written down last, newest first."""
+        with self._reading() as reader:
+            return queries_of(json.loads(asked) for (asked,) in reader.execute(_ASKED, (n,)).fetchall())
 
     def log_shown(self, shown: Sequence[Shown], *, at_us: int | None = None) -> None:
         """Keep what was shown."""

@@ -26,6 +26,7 @@ from .serving.config import ServeConfig
 from .serving.keys import KeysFile
 from .serving.patience import patient_protocol
 from .serving.rates import SharedRates, make_buckets
+from .serving.shelf import Slots
 from .serving.store import open_store
 from .serving.workers import listen, run_workers, stop_with_parent
 from .serving_setup import make_app
@@ -87,12 +88,13 @@ def _run_workers(run: Run, listening: Callable[[str, int], None]) -> None:
         (board / "counts").mkdir()
         os.environ[SHARED] = str(board / "counts")  # before any worker imports the client library
         make_buckets(board / "rates")
+        slots = Slots()
         listen(run.host, run.port, shared=False).close()  # a second service would share the port without a word
         with listen(run.host, run.port, shared=True) as bound:  # never listens: holds the port while workers change
             port = int(bound.getsockname()[1])
             run_workers(
                 work,
-                (run, port, board),
+                (run, port, board, slots),
                 workers=run.config.workers,
                 stop_s=run.config.shutdown_s + _STOP_MARGIN_S,
                 started=lambda: listening(run.host, port),
@@ -103,16 +105,16 @@ def _run_workers(run: Run, listening: Callable[[str, int], None]) -> None:
         shutil.rmtree(board, ignore_errors=True)
 
 
-def work(given: tuple[Run, int, Path], ready: Any) -> None:
+def work(given: tuple[Run, int, Path, Slots], ready: Any) -> None:
     """One worker: opens everything for itself, serves, and stops at SIGTERM or when its parent is gone."""
-    run, port, board = given
+    run, port, board, slots = given
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells when to stop
     log_to_stderr()
     stop_with_parent()
     try:
         config = run.config
         rates = SharedRates(board / "rates", config.rate, config.burst, clock=time.monotonic)
-        app = make_app(run.workspace, open_store(run.store), config, keys=_keys(run), rates=rates)
+        app = make_app(run.workspace, open_store(run.store), config, keys=_keys(run), rates=rates, slots=slots)
         with closing(rates), listen(run.host, port, shared=True) as bound:
             _serve(app, bound, config, ready.set)
     except TasteprintError as error:

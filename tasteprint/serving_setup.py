@@ -25,6 +25,7 @@ from .profiling.files import locked
 from .profiling.shopper.yardsticks import Yardsticks
 from .profiling.tables.shop import read_meta, read_shop
 from .retrieval.catalogue.update import apply_items
+from .retrieval.readings import Readings
 from .retrieval.rules import read_rules
 from .serving.bulk import load_events
 from .serving.config import ServeConfig
@@ -32,6 +33,7 @@ from .serving.current import Current, Served
 from .serving.histories import Catalogue
 from .serving.items import LiveItems
 from .serving.service import Service
+from .serving.shelf import SharedReadings, Slots
 from .serving.store import Appended, ProfileStore
 from .serving.together import TogetherEncoder
 from .serving_tables import Elsewhere, published, tables_of
@@ -58,7 +60,12 @@ def store_address(workspace: Path, store: str | None) -> str:
 
 
 def served_from(
-    workspace: Path, config: ServeConfig, old: Served | None = None, *, elsewhere: Elsewhere | None = None
+    workspace: Path,
+    config: ServeConfig,
+    old: Served | None = None,
+    *,
+    elsewhere: Elsewhere | None = None,
+    slots: Slots | None = None,
 ) -> Served:
     """Open the published version of a workspace for serving, its encoder one that embeds many queries in one go.
 
@@ -68,6 +75,7 @@ def served_from(
         old: what is being served meanwhile; its encoder is taken over where the new version has the same, with the
             queries it remembers
         elsewhere: has the tables worked out by another process; None = this one does it
+        slots: where workers leave for each other what they read queries as; None = there are no others
 
     Raises:
         WorkspaceError, ArtefactError, EncoderError: as `workspace.open_workspace`.
@@ -88,7 +96,8 @@ def served_from(
         encoder=None if old is None else old.encoder,
         worked=lambda digest: tables_of(workspace, digest[: len(version)], elsewhere=elsewhere),
     )
-    engine = opened.engine
+    shelf = None if slots is None else SharedReadings(slots, version)
+    engine = replace(opened.engine, readings=Readings(shelf=shelf))
     if config.rules is not None:
         engine = replace(engine, rules=read_rules(config.rules))
     if opened.removed:
@@ -141,6 +150,7 @@ def make_app(
     *,
     keys: Mapping[str, ApiKey] | None = None,
     rates: Rates | None = None,
+    slots: Slots | None = None,
 ) -> FastAPI:
     """The application over a workspace and a store, which it closes when it is shut down.
 
@@ -157,7 +167,7 @@ def make_app(
     live_items = LiveItems(changes_folder(workspace))
     elsewhere = Elsewhere()
     current = Current(
-        lambda old: served_from(workspace, config, old, elsewhere=None if old is None else elsewhere),
+        lambda old: served_from(workspace, config, old, elsewhere=None if old is None else elsewhere, slots=slots),
         lambda: published(workspace),
         follow=live_items.follow,
         turn=lambda: _turn(workspace),

@@ -29,8 +29,7 @@ def health(service: Service, kept: Kept) -> dict[str, Any]:
     served = service.current.get()
     engine, about = served.engine, served.about
     stamp = served.encoder.stamp
-    counter = getattr(served.encoder, "count", None)
-    cache = None if counter is None else counter()
+    read = engine.readings.count()
     counted = kept.count(service.store)
     return {
         "version": served.version,
@@ -57,7 +56,7 @@ def health(service: Service, kept: Kept) -> dict[str, Any]:
             "runtime": stamp.runtime or "torch",
             "adapter": stamp.adapter[:12] or None,
             "stamp": stamp.digest,
-            "known_queries": None if cache is None else {"hits": cache.hits, "misses": cache.misses},
+            "known_queries": {"hits": read.known + read.found, "misses": read.made},
         },
         "quality": {
             "validation": about.get("validation") or {},

@@ -345,5 +345,5 @@ def test_every_field_of_an_engine_was_thought_of() -> None:
         "recommender", "index", "texts", "text_of", "items_of", "first_of", "rest_range", "moments", "facts", "titles",
         "log",
     }  # fmt: skip
-    unsized = {"attributes", "user_row", "blas", "intent_model", "rules"}
+    unsized = {"attributes", "user_row", "blas", "intent_model", "rules", "readings"}
     assert {field.name for field in fields(Engine)} <= sized | unsized

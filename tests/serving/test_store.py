@@ -172,6 +172,20 @@ def test_repeated_late_and_shuffled_events_leave_the_same_state(opener: Opener) 
     assert store.state("ann").newest_us == made[49].at_us
 
 
+def test_the_queries_asked_last_come_first(opener: Opener) -> None:
+    store = opener()
+    assert store.asked(5) == []
+    said = [("ann", "lamp"), ("ben", "red mug"), (None, "tea"), ("ann", None), ("ann", "lamp")]
+    for n, (user, query) in enumerate(said):
+        asked = {"k": 5} if query is None else {"k": 5, "query": query}
+        store.log_shown([Shown(f"r{n}", user, 7, asked, (("i1", 1, 1.0),))], at_us=100 + n)
+    assert store.asked(10) == ["lamp", "red mug", "lamp"]
+    assert store.asked(1) == ["lamp"]
+    store.forget("ann", at_us=200)
+    assert store.asked(10) == ["red mug"]
+    store.close()
+
+
 def test_the_latest_shoppers_come_first(opener: Opener) -> None:
     store = opener()
     assert store.latest(3) == []

@@ -1,20 +1,23 @@
-"""Histories read ahead: for whom, in which order, and that a first question finds everything worked out."""
+"""What is read ahead: for whom, in which order, and that a first question finds everything worked out."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tasteprint import serving_setup
+from tasteprint.profiling.intent.intent import IntentModel
 from tasteprint.retrieval.past import Past
 from tasteprint.serving.config import ServeConfig
 from tasteprint.serving.current import Current
 from tasteprint.serving.service import Ask, Service
-from tasteprint.serving.store import StoreError, open_store
+from tasteprint.serving.store import Shown, StoreError, open_store
 from tasteprint.serving.warming import Warming
 
 
@@ -28,24 +31,25 @@ def test_in_order_until_it_is_closed() -> None:
             two.set()
             time.sleep(0.05)
 
-    warming = Warming(prepare)
-    warming.start(lambda: ["b", "a", *(f"u{n}" for n in range(100_000))])
+    warming = Warming()
+    warming.start(partial(prepare, user) for user in ["b", "a", *(f"u{n}" for n in range(100_000))])
     assert two.wait(10)
     warming.close()
     assert done[:2] == ["b", "a"]
     assert len(done) < 100_000
-    Warming(prepare).close()  # never started
+    Warming().close()  # never started
 
 
 def test_a_store_that_cannot_be_read_ends_it(caplog: pytest.LogCaptureFixture) -> None:
-    def prepare(user: str) -> None:
+    def users() -> Iterator[Callable[[], None]]:
+        yield lambda: None
         raise StoreError("gone")
 
-    warming = Warming(prepare)
+    warming = Warming()
     with caplog.at_level(logging.ERROR, "tasteprint.serving"):
-        warming.start(lambda: ["a", "b"])
+        warming.start(users())
         warming._thread.join(10)  # type: ignore[union-attr]
-    assert "not read ahead any more: gone" in caplog.text
+    assert "nothing is read ahead any more: gone" in caplog.text
     warming.close()
 
 
@@ -69,4 +73,29 @@ def test_a_first_question_finds_the_history_gone_through(
     assert read == []
     monkeypatch.undo()
     cold.shown.close()
+    service.close()
+
+
+def test_a_first_query_finds_itself_read(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, store = ServeConfig(clock="shop", warm=0, warm_queries=2), open_store(str(tmp_path / "store.sqlite"))
+    current = Current(lambda old: serving_setup.served_from(tiny_workspace, config, old), lambda: "")
+    service = Service(current, store, config, clock=lambda: 2e9)
+    asked = ["red shoes", "red shoes under 50", "red shoes", "lamp", "red shoes under 50", " ", None]
+    store.log_shown([Shown(f"r{n}", "ann", n, {"query": query, "k": 5}, ()) for n, query in enumerate(asked)])
+    store.log_shown([Shown("nobody", None, 9, {}, ())])
+    readings = current.get().engine.readings
+    before = readings.count()  # opening reads one
+    service.warm()
+    service.warming._thread.join(30)  # type: ignore[union-attr]
+    assert readings.count().made == before.made + 2
+    made: list[str] = []
+    monkeypatch.setattr(IntentModel, "infer", lambda *_: made.append("read"))
+    for query in ("red shoes", "red shoes under 50"):
+        service.answer(Ask(user="bob", query=query))
+    assert made == []
+    assert readings.count().known == before.known + 2
+    monkeypatch.undo()
+    service.forget("ann")  # whose words they were
+    service.answer(Ask(user="bob", query="red shoes"))
+    assert readings.count().made == before.made + 3
     service.close()
