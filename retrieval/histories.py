@@ -93,12 +93,16 @@ def history_scores(
 
 def interaction_matrix(log: EventLog, row: NDArray[np.int64], n_rows: int) -> sp.csr_matrix:
     """Binary row x item matrix, (n_rows, n_items): which items a row (user, step) holds with positive weight."""
-    liked = log.weight > 0
-    shape = (n_rows, log.n_items)
-    ones = np.ones(int(liked.sum()), dtype=np.float32)
-    matrix = sp.csr_matrix((ones, (row[liked], log.item[liked])), shape=shape)
+    matrix = interaction_counts(log, row, n_rows)
     matrix.data[:] = 1.0
     return matrix
+
+
+def interaction_counts(log: EventLog, row: NDArray[np.int64], n_rows: int) -> sp.csr_matrix:
+    """How often a row (user, step) holds each item with positive weight, (n_rows, n_items) float32 CSR."""
+    liked = log.weight > 0
+    ones = np.ones(int(liked.sum()), dtype=np.float32)
+    return sp.csr_matrix((ones, (row[liked], log.item[liked])), shape=(n_rows, log.n_items))
 
 
 def keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:

@@ -72,8 +72,8 @@ class Past:
         counted, fades = {}, {}
         for name, source in model.sources.items():
             if isinstance(source, NeighboursModel):
-                _, event, age = steps_ago(then, source.ties, last=source.last)
-                counted[name] = by_item(source.event_weight(then, event, age))
+                request, event, age = steps_ago(then, source.ties, last=source.last)
+                counted[name] = by_item(source.event_weight(then, request, event, age))
             elif isinstance(source, RepeatModel):
                 counted[name], fades[name] = by_item(source.event_weight(then)), source.half_life_s
             elif isinstance(source, OwnMostBoughtModel):

@@ -95,7 +95,8 @@ def source_state(source: Scorer) -> tuple[Arrays, Meta]:
     if isinstance(source, RepeatModel):
         return {"item_factor": source.item_factor}, {"type": "repeat", "half_life_s": source.half_life_s}
     if isinstance(source, NeighboursModel):
-        meta = {"type": "neighbours", "decay": source.decay, "last": source.last, "ties": source.ties}
+        said = {name: getattr(source, name) for name in ("decay", "last", "ties", "damped")}
+        meta = {"type": "neighbours", **said}
         return csr_arrays(source.weights) | {"tie_break": source.tie_break}, meta
     if isinstance(source, Bm25Model):
         ordered = sorted(source.vocabulary, key=lambda word: source.vocabulary[word])
@@ -128,7 +129,9 @@ def source_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     if kind == "repeat":
         return RepeatModel(meta["half_life_s"], arrays["item_factor"])
     if kind == "neighbours":
-        return NeighboursModel(csr_from_arrays(arrays), arrays["tie_break"], meta["decay"], meta["last"], meta["ties"])
+        damped = meta.get("damped", False)  # older workspaces do not say
+        weights, told = csr_from_arrays(arrays), (meta["decay"], meta["last"], meta["ties"], damped)
+        return NeighboursModel(weights, arrays["tie_break"], *told)
     if kind == "bm25":
         return Bm25Model({word: row for row, word in enumerate(meta["vocabulary"])}, csr_from_arrays(arrays))
     if kind == "lexical":

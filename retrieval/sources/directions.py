@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..histories import Ties, interaction_matrix, keep_largest
+from ..histories import Ties, interaction_counts, keep_largest
 from ..scorer import TrainingSet
 from .neighbours import NeighboursModel, popular_tie_break
 
@@ -25,13 +26,17 @@ Float = NDArray[np.float32]
 _ROWS = 1000  # items whose weights are made at once
 
 
+Counts = Literal["binary", "log"]
+
+
 class DirectionsConfig(BaseModel):
     """Options of the strongest directions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     directions: int = Field(256, ge=1, description="directions kept; fewer where there are fewer items or users")
-    max_items: int = Field(6000, ge=1, description="most popular items that take part")
+    counts: Counts = Field("binary", description="whether taking an item twice says more: a logarithm of how often")
+    max_items: int = Field(12_000, ge=1, description="most popular items that take part")
     neighbours: int = Field(300, ge=1, description="weights kept for each item")
     decay: float = Field(1.0, gt=0, le=1, description="weight of a history event for each step of age")
     last: int = Field(500, ge=1, description="newest history events that count")
@@ -39,7 +44,8 @@ class DirectionsConfig(BaseModel):
 
 
 DECAYS: tuple[float, ...] = (1.0, 0.9, 0.7, 0.4)
-"""Values that `choose_directions` tries."""
+KINDS: tuple[tuple[Counts, int], ...] = (("binary", 256), ("log", 128), ("log", 64))
+"""Values that `choose_directions` tries: how fast histories fade, and what is counted along how many directions."""
 
 
 def fit_directions(
@@ -51,26 +57,30 @@ def fit_directions(
     2010 (PureSVD). ``rng`` starts the iteration and hardly matters.
     """
     config = config or DirectionsConfig()
-    taken = interaction_matrix(train.log, train.log.user().astype(np.int64), train.log.n_users).astype(np.float32)
-    popular = np.asarray(taken.sum(axis=0)).ravel()
+    taken = interaction_counts(train.log, train.log.user().astype(np.int64), train.log.n_users)
+    popular = np.asarray((taken > 0).sum(axis=0)).ravel()
     kept = np.sort(np.lexsort((np.arange(len(popular)), -popular))[: config.max_items])
+    taken.data = np.log1p(taken.data) if config.counts == "log" else np.ones_like(taken.data)
     basis = _directions(taken[:, kept].tocsr(), config.directions, rng or np.random.default_rng(0))
     largest = _largest(basis, config.neighbours)
     n = train.log.n_items
     weights = sp.csr_matrix((largest.data, (kept[largest.row], kept[largest.col])), shape=(n, n), dtype=np.float32)
-    return NeighboursModel(weights, popular_tie_break(train), config.decay, config.last, config.ties)
+    damped = config.counts == "log"
+    return NeighboursModel(weights, popular_tie_break(train), config.decay, config.last, config.ties, damped)
 
 
 def choose_directions(
     train: TrainingSet, objective: Callable[[NeighboursModel], float], *, config: DirectionsConfig | None = None
 ) -> DirectionsConfig:
-    """How fast histories fade: the first of `DECAYS` that is best by ``objective`` (higher is better).
+    """What is counted, and then how fast histories fade: the first that is best by ``objective`` (higher is better).
 
-    ``objective`` may look at validation requests only.
+    Tried are `KINDS` and, for the best of them, `DECAYS`. ``objective`` may look at validation requests only.
     """
     config = config or DirectionsConfig()
-    model = fit_directions(train, config)
-    return config.model_copy(update={"decay": max(DECAYS, key=lambda decay: objective(replace(model, decay=decay)))})
+    kinds = [config.model_copy(update={"counts": counts, "directions": n}) for counts, n in KINDS]
+    fitted = [(kind, fit_directions(train, kind)) for kind in kinds]
+    best, model = max(fitted, key=lambda one: objective(replace(one[1], decay=DECAYS[0])))
+    return best.model_copy(update={"decay": max(DECAYS, key=lambda decay: objective(replace(model, decay=decay)))})
 
 
 def _directions(taken: sp.csr_matrix, most: int, rng: np.random.Generator) -> Float:

@@ -38,6 +38,7 @@ class NeighboursModel:
         weights: weight from a history item (row) to a candidate (column), (n_items, n_items) CSR
         tie_break: added to every score, (n_items,); small against any weight
         decay, last, ties: how history events are weighed, see `ItemKnnConfig`
+        damped: whether n events of one item count log(1 + n) together, and not n
     """
 
     weights: sp.csr_matrix
@@ -45,20 +46,26 @@ class NeighboursModel:
     decay: float
     last: int
     ties: Ties
+    damped: bool = False
 
     def scores(self, requests: Requests) -> NDArray[np.float32]:
         """Sum over history events of ``decay ** age * weights[event item]``, (n_requests, n_items)."""
         request, event, age = steps_ago(requests, self.ties, last=self.last)
-        weight = self.event_weight(requests, event, age)
+        weight = self.event_weight(requests, request, event, age)
         out = history_scores(requests, request, event, weight, to_items=self.weights)
         out += self.tie_break
         return out
 
     def event_weight(
-        self, requests: Requests, event: NDArray[np.int64], age: NDArray[np.int64]
+        self, requests: Requests, request: NDArray[np.int64], event: NDArray[np.int64], age: NDArray[np.int64]
     ) -> NDArray[np.floating]:
-        """Weight of each history event, (n_history_events,): its preference weight, decayed by steps."""
-        return requests.log.weight[event] * self.decay**age
+        """Weight of each history event, (n_history_events,): its preference weight, decayed by steps, damped or not."""
+        weight = requests.log.weight[event] * self.decay**age
+        if not self.damped:
+            return weight
+        of_item = request * requests.log.n_items + requests.log.item[event]
+        _, place, count = np.unique(of_item, return_inverse=True, return_counts=True)
+        return weight * (np.log1p(count) / count)[place]
 
 
 def fit_item_knn(

@@ -14,8 +14,9 @@ from tasteprint.retrieval.engine import Engine, make_engine, one_user
 from tasteprint.retrieval.fusion import inverse_scale
 from tasteprint.retrieval.past import Past
 from tasteprint.retrieval.ranking import PastEvents, events_told, past_events
-from tasteprint.retrieval.recommender import PARTS, fit_recommender
+from tasteprint.retrieval.recommender import PARTS, RecommenderConfig, fit_recommender
 from tasteprint.retrieval.scores import Summed, scores_of, weighted_sum
+from tasteprint.retrieval.sources.directions import DirectionsConfig
 from tasteprint.retrieval.weighing import hopeful, rest_bounds, rest_range, rest_scores
 
 ENCODER = HashEncoder(dim=16, seed=0)
@@ -26,7 +27,10 @@ YEAR_S = 365 * 86_400.0
 def engine(random_shop) -> Engine:
     train = random_shop(1500, 15, 1200)
     vectors = ENCODER.encode(train.items["title"].tolist(), "item")
-    model = fit_recommender(replace(train, vectors=vectors), weights=dict.fromkeys(PARTS, 0.5), encoder=ENCODER)
+    config = RecommenderConfig(
+        directions=DirectionsConfig(counts="log")
+    )  # damped, too
+    model = fit_recommender(replace(train, vectors=vectors), config, weights=dict.fromkeys(PARTS, 0.5), encoder=ENCODER)
     return make_engine(model, train.items, train.log, kind="int8")
 
 
