@@ -33,6 +33,7 @@ FIELDS: Mapping[str, float] = {"title": 1.0, "brand": 0.5, "category": 0.5, "att
 """Item columns that are searched, and what a word in each counts against one in the title."""
 
 _READ = 1024  # texts whose reading is remembered
+_NOTHING = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
 
 
 class LexicalConfig(BaseModel):
@@ -44,6 +45,7 @@ class LexicalConfig(BaseModel):
         default_factory=lambda: dict(FIELDS), description="item columns that are searched, with their weights, each > 0"
     )
     k1: float = Field(0.3, ge=0, description="how fast repeated words stop counting")
+    k1_alone: float = Field(1.2, ge=0, description="the same for a query of one word, which has no others to cover")
     b: float = Field(0.5, ge=0, le=1, description="how much long texts are held back, field by field")
     readings: int = Field(3, ge=0, description="known words that an unknown one is read as at most; 0 = none")
     reading_weight: float = Field(0.8, gt=0, le=1, description="weight of the likeliest of them, against a known word")
@@ -89,17 +91,38 @@ class LexicalModel:
         """Score of each request's text in every item, (n_requests, n_items); zeros without text."""
         if not requests.texts:
             return np.zeros((len(requests), self.weights.shape[1]), dtype=np.float32)
-        if len(requests.texts) == 1:  # one request: no matrix to make
-            return rows_summed(self.weights, *self._rows(requests.texts[0]))[None]
-        return self.match(requests.texts).toarray()
+        if len(requests.texts) > 1:
+            return self.match(requests.texts).toarray()
+        rows, weight = self._rows(requests.texts[0])  # one request: no matrix to make
+        if not self._is_alone(requests.texts[0]):
+            return rows_summed(self.weights, rows, weight)[None]
+        return rows_summed(self._alone(rows), np.arange(len(rows)), weight)[None]
 
     def match(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Score of each text, sparse (n_texts, n_items)."""
-        asked = [self._rows(text) for text in texts]
-        indptr = np.r_[0, np.cumsum([len(rows) for rows, _ in asked])]
-        rows = np.array([row for rows, _ in asked for row in rows], dtype=np.int64)
-        weight = np.array([one for _, weight in asked for one in weight], dtype=np.float32)
-        return sp.csr_matrix((weight, rows, indptr), shape=(len(texts), self.weights.shape[0])) @ self.weights
+        asked, alone = [self._rows(text) for text in texts], [self._is_alone(text) for text in texts]
+        said = [_NOTHING if one else each for each, one in zip(asked, alone, strict=True)]
+        found = _asked_matrix(said, self.weights.shape[0]) @ self.weights
+        if not any(alone):
+            return found
+        said = [each if one else _NOTHING for each, one in zip(asked, alone, strict=True)]
+        rows = np.unique(np.concatenate([rows for rows, _ in said]))
+        said = [(np.searchsorted(rows, each), weight) for each, weight in said]
+        return found + _asked_matrix(said, len(rows)) @ self._alone(rows)
+
+    def _is_alone(self, text: str) -> bool:
+        """Whether a text is one word; what it may stand for instead counts no more than a word, two parts of it do."""
+        return 0 < sum(asked.weight for asked in self.read(text)) <= 1 + 1e-6
+
+    def _alone(self, rows: NDArray[np.int64]) -> sp.csr_matrix:
+        """Rows of ``weights`` as they count in a query of one word, (n_rows, n_items): with ``k1_alone`` as k1."""
+        k1, part = self.config.k1, self.weights[rows]
+        if k1 and k1 != self.config.k1_alone:
+            idf = np.repeat(self.idf[rows].astype(np.float64), np.diff(part.indptr))
+            share = np.minimum(part.data / idf, 1 - 1e-6)  # t / (k1 + t), see `term_weights`
+            times = k1 * share / (1 - share)
+            part.data = (idf * times / (self.config.k1_alone + times)).astype(np.float32)
+        return part
 
     def _rows(self, text: str) -> tuple[NDArray[np.int64], Float]:
         """Rows of ``weights`` that a text asks for, and how much each counts."""
@@ -148,6 +171,13 @@ class LexicalModel:
         pairs = [(a, b) for a, b in pairwise(said) if (a + b).isalpha()]
         known = [(stem(a + b), f"{a} {b}") for a, b in pairs]
         return [AskedTerm(term, self.config.joined_weight, both) for term, both in known if term in self.vocabulary]
+
+
+def _asked_matrix(asked: Sequence[tuple[NDArray[np.int64], Float]], n_columns: int) -> sp.csr_matrix:
+    """What each text asks for and how much each counts, (n_texts, n_columns)."""
+    indptr = np.r_[0, np.cumsum([len(rows) for rows, _ in asked])]
+    rows, weight = (np.concatenate(each) for each in zip(_NOTHING, *asked, strict=True))
+    return sp.csr_matrix((weight, rows, indptr), shape=(len(asked), n_columns))
 
 
 def fit_lexical(

@@ -107,7 +107,7 @@ def test_scores_are_the_formula_written_out(seed, k1, b):
 
     items = pd.DataFrame({"title": [text() for _ in range(6)], "brand": [text() for _ in range(6)]})
     weight = {"title": 2.0, "brand": 1.0}
-    model = index_items(items, LexicalConfig(fields=weight, k1=k1, b=b, readings=0, joined_weight=0))
+    model = index_items(items, LexicalConfig(fields=weight, k1=k1, k1_alone=k1, b=b, readings=0, joined_weight=0))
     counts = {name: [Counter(t.split()) for t in items[name]] for name in weight}
     usual = {n: (sum(map(Counter.total, c)) / max(sum(1 for x in c if x), 1)) for n, c in counts.items()}
     query = text()
@@ -127,10 +127,25 @@ def test_scores_are_the_formula_written_out(seed, k1, b):
 
 def test_one_field_is_plain_bm25(make_items):
     titles = ["red wine", "red red hose pipe", "hose", "garden hose pipe red"]
-    usual = PLAIN.model_copy(update={"k1": 1.2, "b": 0.75})
+    usual = PLAIN.model_copy(update={"k1": 1.2, "k1_alone": 1.2, "b": 0.75})
     ours = index_items(make_items(titles), usual).match(["red hose", "pipe"]).toarray()
     theirs = index_words(titles, k1=1.2, b=0.75).match(["red hose", "pipe"]).toarray()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_a_query_of_one_word_has_its_own_k1(shop, make_log, make_requests):
+    log = make_log([("u", 0, 1.0)], len(shop))
+    texts = ["valve", "ball valve", "台灯", "vlave", "nothingatall", "", "ballvalve", "台灯 LED"]
+    alone = {"valve", "台灯", "vlave"}
+    model = index_items(shop, LexicalConfig(k1=0.3, k1_alone=1.2))
+    low, high = (index_items(shop, LexicalConfig(k1=k1, k1_alone=k1)) for k1 in (0.3, 1.2))
+    found = model.match(texts).toarray()
+    want = np.stack([(high if text in alone else low).match([text]).toarray()[0] for text in texts])
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    assert (np.abs(high.match(["valve"]) - low.match(["valve"])).max()) > 0.1  # the difference is there to be seen
+    for place, text in enumerate(texts):
+        np.testing.assert_array_equal(model.match([text]).toarray()[0], found[place])
+        np.testing.assert_allclose(model.scores(make_requests(log, [text]))[0], found[place], rtol=1e-6)
 
 
 def test_slips_are_seldom_in_the_first_letter():
