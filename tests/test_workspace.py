@@ -333,7 +333,8 @@ def test_repeated_queries_are_encoded_once(tiny_workspace: Path) -> None:
     opened = open_workspace(tiny_workspace)
     first, second = (opened.engine.search("green tea", now_s=opened.last_s + 1, k=3).to_json() for _ in range(2))
     assert first == second
-    assert opened.encoder.count().hits >= 1  # type: ignore[attr-defined]
+    assert opened.encoder.count().misses == 1  # type: ignore[attr-defined]
+    assert (opened.engine.readings.count().made, opened.engine.readings.count().known) == (1, 1)
 
 
 @pytest.mark.usefixtures("quick")
