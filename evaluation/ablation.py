@@ -24,7 +24,7 @@ from ..retrieval.second_stage.stage import DEPTH, feature_groups
 from .ablation_rows import Row
 from .gate_choice import choose_gate
 from .gathered import Gathered
-from .rank_learning import LearnedRanker, learn_from_table, some_users
+from .rank_learning import LearnedRanker, deal_users, learn_from_table, only_first, some_users
 from .rank_tables import joined
 
 Float = NDArray[np.float32]
@@ -113,12 +113,12 @@ class _Half:
         table, taught = self._read(row, gate)
         mine = table.take(self.chooses)
         if taught is None:
-            decides = some_users(self._bench.found.cluster[self.chooses], row.ranking.held_out, rng)
+            folds = deal_users(self._bench.found.cluster[self.chooses], row.ranking.held_out, rng)
         else:
-            decides = np.arange(len(mine.count) + len(taught.count)) < len(mine.count)
+            folds = only_first(len(mine.count), len(taught.count))
             mine = joined(mine, taught)
         asked = bool(self._bench.found.requests.texts)
-        learned = learn_from_table(mine, decides, row.ranking, rng=rng, groups=(), asked=asked)
+        learned = learn_from_table(mine, folds, row.ranking, rng=rng, groups=(), asked=asked)
         return learned, table.ndcg(table.start if learned.model is None else learned.model.scores(table.values))
 
     def _gate(self, row: Row, rng: np.random.Generator) -> Gate | None:

@@ -43,9 +43,10 @@ from .rank_learning import RankLearningConfig
 from .sampled import gather, single_ndcg
 from .splits import Split
 
-_CELLS = 1e8  # scores of one part that are looked at while choosing weights
+_CELLS = 4e8  # scores of one part that are looked at while choosing weights
 _TRIAL_EVENTS = 200_000
 _TRIAL_REQUESTS = 400
+_MORE_REQUESTS = 1500  # where few ways are tried
 
 
 class TasteprintConfig(BaseModel):
@@ -180,14 +181,15 @@ def choose_settings(
     Where goods are bought again, all but the own purchases are chosen on new items alone: another part ranks the old.
     """
     small = replace(train, log=_some_users(train.log, _TRIAL_EVENTS, rng), vectors=None)
-    few = sample.sample(_TRIAL_REQUESTS, rng)
-    fresh = few if sample.exclude_seen else only_new(sample).sample(_TRIAL_REQUESTS, rng)
-    asked = fresh if len(fresh.requests) else few
+    new = sample if sample.exclude_seen else only_new(sample)
+    new = new if len(new.requests) else sample
+    few, asked = sample.sample(_TRIAL_REQUESTS, rng), new.sample(_TRIAL_REQUESTS, rng)
+    more = new.sample(_MORE_REQUESTS, rng)
     transitions = choose_transitions(small, lambda model: single_ndcg(model, asked), config=settings.transitions)
     repeat = choose_repeat(train, lambda model: single_ndcg(model, few), config=settings.repeat)
     directions = settings.directions
     if "directions" in settings.parts:
-        directions = choose_directions(train, lambda model: single_ndcg(model, asked), config=directions)
+        directions = choose_directions(train, lambda model: single_ndcg(model, more), config=directions)
     return settings.model_copy(update={"transitions": transitions, "repeat": repeat, "directions": directions})
 
 

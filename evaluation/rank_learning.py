@@ -2,8 +2,8 @@
 
 Three regimes say where the answers come from. ``validation``: the validation requests, which no part was fitted on.
 ``train``: the last basket or item of every user's training events, with all parts fitted anew on what lies before it.
-``impressions``: what was shown and what was chosen of it, where a shop logs that. A part of the users is held out in
-each, and a ranker that does not win there is not used.
+``impressions``: what was shown and what was chosen of it, where a shop logs that. A ranker that does not win on users
+it has not learned from is not used: on all of them in turn where answers are few, else on a part of them.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class RankLearningConfig(BaseModel):
     options: RankerConfig = Field(default_factory=RankerConfig, description="options of the rankers")
     depth: int = Field(DEPTH, ge=10, description="candidates that are ordered anew")
     most_requests: int = Field(20_000, ge=1, description="requests that are learned from at most")
-    most_cells: float = Field(2.5e8, gt=0, description="scores of one part computed at most: requests times items")
-    held_out: float = Field(0.25, gt=0, lt=1, description="share of the users that decides")
+    most_cells: float = Field(1e9, gt=0, description="scores of one part computed at most: requests times items")
+    held_out: float = Field(0.25, gt=0, lt=1, description="share of the users that decides at a time")
+    in_turn: int = Field(4000, ge=0, description="with fewer requests to learn from all users decide in turn")
     few: int = Field(300, ge=0, description="with fewer requests that can be learned from only the default is tried")
     margin: float = Field(1.0, ge=0, description="standard errors by which a ranker must win to be used")
 
@@ -83,7 +84,7 @@ class LearnedRanker:
         asked: whether its requests are in words
         regime: where its answers came from
         n_requests: requests with a right candidate that it learned from
-        first: NDCG@10 of the first stage on the users held out
+        first: NDCG@10 of the first stage on the users who decided
         reached: NDCG@10 there of every ranker tried; ``_all_parts``: on the parts without a weight too
         reads: parts without a weight in the first stage that it reads
     """
@@ -152,14 +153,14 @@ def learn_ranker(
     sample = split.sample(most, rng)
     table = gather_ranks(model, facts, sample, groups=groups, depth=config.depth)
     if answers is None:
-        decides = some_users(sample.cluster, config.held_out, rng)
+        folds = deal_users(sample.cluster, config.held_out, rng)
     else:
         taught = answers.sample(most, rng)
         more = gather_ranks(model, facts, taught, groups=groups, depth=config.depth)
-        decides = np.arange(len(table.count) + len(more.count)) < len(table.count)
+        folds = only_first(len(table.count), len(more.count))
         table = joined(table, more)
     beside = model.read_beside(asked=asked)
-    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked, beside=beside)
+    return learn_from_table(table, folds, config, rng=rng, groups=groups, asked=asked, beside=beside)
 
 
 def learn_from_impressions(
@@ -184,14 +185,14 @@ def learn_from_impressions(
     groups = feature_groups(asked=asked, popularity=config.popularity)
     facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
     table = impression_table(impressions, model, facts, groups=groups, depth=config.depth)
-    decides = some_users(impressions.cluster, config.held_out, rng)
+    folds = deal_users(impressions.cluster, config.held_out, rng)
     beside = model.read_beside(asked=asked)
-    return learn_from_table(table, decides, config, rng=rng, groups=groups, asked=asked, beside=beside)
+    return learn_from_table(table, folds, config, rng=rng, groups=groups, asked=asked, beside=beside)
 
 
 def learn_from_table(
     table: RankTable,
-    decides: NDArray[np.bool_],
+    folds: NDArray[np.int64],
     config: RankLearningConfig,
     *,
     rng: np.random.Generator,
@@ -199,11 +200,12 @@ def learn_from_table(
     asked: bool,
     beside: Sequence[str] = (),
 ) -> LearnedRanker:
-    """Try every ranker on the requests that decide, and fit the best of them on all, if it wins.
+    """Try every ranker on requests it has not learned from, and fit the best of them on all, if it wins.
 
     Args:
         table: candidates with features, gains and the first stage's scores
-        decides: which requests decide; those of one user or query must be on one side, (n_requests,)
+        folds: which requests decide together on rankers that learned all others; those of one user must have one
+            number, -1 = they never decide, (n_requests,). Only the first is used where there is enough to learn from
         config: options
         rng: the only randomness
         groups: groups of features the table was made of
@@ -212,24 +214,29 @@ def learn_from_table(
     """
     request = np.repeat(np.arange(len(table.count)), table.count)
     right = np.bincount(request, table.gain, minlength=len(table.count)) > 0
+    if right.sum() >= config.in_turn:
+        folds = np.where(folds == 0, 0, -1)
+    decides = folds >= 0
     tables = {"": without_parts(table, beside)} | ({_ALL: table} if beside else {})
-    deciding = {which: some.take(decides) for which, some in tables.items()}
-    first = deciding[""].ndcg(deciding[""].start)
-    tried: dict[str, RankerModel] = {}
-    default = default_ranker(tables[""].names, asked=asked) if config.default else None
-    if default is not None:
-        tried["default"] = default
-    enough = int((right & ~decides).sum()) >= max(config.few, 1) and bool((right & decides).any())
+    first = tables[""].take(decides)
+    default = default_ranker(first.names, asked=asked) if config.default else None
+    start, tried = first.ndcg(first.start), {} if default is None else {"default": _Tried(_ndcg(default, first), 0)}
+    held = [(right & (folds != fold), folds == fold) for fold in np.unique(folds[decides])]
+    enough = all(taught.sum() >= max(config.few, 1) and (right & left).any() for taught, left in held)
     for which, some in tables.items() if enough else ():
         for kind in installed_rankers(asked=asked) if config.rankers is None else config.rankers:
-            options, held_out = config.options.model_copy(update={"kind": kind}), some.take(right & decides)
-            tried[kind + which] = fit_ranker(some.take(right & ~decides), options, rng=rng, held_out=held_out)
-    each = {name: _ndcg(model, deciding[_which(name)]) for name, model in tried.items()}
-    reached = {name: float(value.mean()) for name, value in each.items()}
+            options = config.options.model_copy(update={"kind": kind})
+            tried[kind + which] = _in_turn(some, right, held, options, rng)
+    reached = {name: float(one.ndcg.mean()) for name, one in tried.items()}
     best = max(reached, key=lambda name: reached[name], default="none")
-    wins = best != "none" and _wins(each[best], first, config.margin)
+    wins = best != "none" and _wins(tried[best].ndcg, start, config.margin)
     name = best.removesuffix(_ALL) if wins else "none"
-    model = _on_all(tried[best], name, tables[_which(best)].take(right), config, rng) if wins else None
+    model = None
+    if wins and name == "default":
+        model = default
+    elif wins:
+        options = config.options.model_copy(update={"kind": name, "trees": max(tried[best].trees, 1)})
+        model = fit_ranker(tables[_which(best)].take(right), options, rng=rng)
     return LearnedRanker(
         model=model,
         name=name,
@@ -238,10 +245,35 @@ def learn_from_table(
         asked=asked,
         regime=config.regime,
         n_requests=int(right.sum()),
-        first=float(first.mean()) if len(first) else float("nan"),
+        first=float(start.mean()) if len(start) else float("nan"),
         reached=reached,
         reads=() if model is None else tuple(part for part in beside if used_columns(model) & part_names(part)),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """NDCG@10 of each deciding request in a ranker's order, and how many trees it needs."""
+
+    ndcg: NDArray[np.float64]
+    trees: int
+
+
+def _in_turn(
+    table: RankTable,
+    right: NDArray[np.bool_],
+    held: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    options: RankerConfig,
+    rng: np.random.Generator,
+) -> _Tried:
+    """A ranker fitted for each pair of requests that teach and requests that decide, measured on the latter."""
+    ndcg = np.full(len(right), np.nan)
+    trees = []
+    for taught, left in held:
+        model = fit_ranker(table.take(taught), options, rng=rng, held_out=table.take(right & left))
+        ndcg[left] = _ndcg(model, table.take(left))
+        trees.append(model.trees if isinstance(model, TreeRanker) else options.trees)
+    return _Tried(ndcg[np.any([left for _, left in held], axis=0)], round(float(np.mean(trees))))
 
 
 def _which(name: str) -> str:
@@ -271,6 +303,20 @@ def installed_rankers(*, asked: bool) -> tuple[RankerKind, ...]:
     return ("lambdamart", "xendcg", "linear") if asked else ("lambdamart", "linear")
 
 
+def deal_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A number for each request, that of its user: users are dealt to folds of this share at random, (n_requests,)."""
+    users, place = np.unique(cluster, return_inverse=True)
+    n = max(1, round(share * len(users)))
+    fold = np.empty(len(users), dtype=np.int64)
+    fold[rng.permutation(len(users))] = np.minimum(np.arange(len(users)) // n, max(round(1 / share), 2) - 1)
+    return fold[place]
+
+
+def only_first(n_decide: int, n_teach: int) -> NDArray[np.int64]:
+    """Folds of requests of which the first decide and the others teach, (n_decide + n_teach,)."""
+    return np.repeat(np.array([0, -1]), [n_decide, n_teach])
+
+
 def some_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Requests of a randomly drawn share of the users, at least of one, (n_requests,)."""
     users = np.unique(cluster)
@@ -285,17 +331,6 @@ def with_ranker(model: Recommender, train: TrainingSet, learned: LearnedRanker) 
     facts = fit_rank_facts(train, ties=ties_of(model), words=learned.asked)
     stage = SecondStage(learned.model, facts, learned.groups, learned.depth)
     return replace(model, second_search=stage) if learned.asked else replace(model, second=stage)
-
-
-def _on_all(
-    model: RankerModel, name: str, table: RankTable, config: RankLearningConfig, rng: np.random.Generator
-) -> RankerModel:
-    """The ranker that won, fitted again on all requests, with as many trees as it had; the default as it is."""
-    if name == "default":
-        return model
-    trees = model.trees if isinstance(model, TreeRanker) else config.options.trees
-    options = config.options.model_copy(update={"kind": name, "trees": max(trees, 1)})
-    return fit_ranker(table, options, rng=rng)
 
 
 def _wins(each: NDArray[np.float64], first: NDArray[np.float64], margin: float) -> bool:

@@ -14,9 +14,11 @@ from tasteprint.evaluation.rank import mean, measure, rank
 from tasteprint.evaluation.rank_learning import (
     REGIMES,
     RankLearningConfig,
+    deal_users,
     installed_rankers,
     learn_from_table,
     learn_ranker,
+    only_first,
     some_users,
     used_columns,
     with_ranker,
@@ -166,6 +168,11 @@ def test_users_are_on_one_side() -> None:
     assert decides.sum() == 15
     assert (decides.reshape(20, 3) == decides[::3, None]).all()
     assert some_users(np.zeros(3, int), 0.01, np.random.default_rng(0)).all()
+    folds = deal_users(cluster, 0.25, np.random.default_rng(0))
+    assert np.bincount(folds).tolist() == [15, 15, 15, 15]
+    assert (folds.reshape(20, 3) == folds[::3, None]).all()
+    assert sorted(deal_users(np.arange(7), 0.25, np.random.default_rng(0)).tolist()) == [0, 0, 1, 1, 2, 2, 3]
+    assert deal_users(np.zeros(3, int), 0.25, np.random.default_rng(0)).tolist() == [0, 0, 0]
 
 
 def test_earlier_splits_by_hand() -> None:
@@ -245,9 +252,25 @@ def test_a_table_decides_by_the_requests_it_is_told() -> None:
     train = training(shop, split)
     groups = feature_groups(asked=False)
     table = gather_ranks(popular(train), fit_rank_facts(train), split, groups=groups, depth=30)
-    decides = np.arange(len(table.count)) < 20
-    learned = learn_from_table(table, decides, LINEAR, rng=np.random.default_rng(0), groups=groups, asked=False)
+    folds = only_first(20, len(table.count) - 20)
+    learned = learn_from_table(table, folds, LINEAR, rng=np.random.default_rng(0), groups=groups, asked=False)
     assert learned.first == pytest.approx(table.ndcg(table.start)[:20].mean())
+
+
+def test_all_users_decide_in_turn_on_rankers_that_have_not_learned_from_them() -> None:
+    table, folds = told_by("own"), np.arange(120) % 4
+    given = {"rng": np.random.default_rng(0), "groups": ("parts",), "asked": False}
+    turned = learn_from_table(table, folds, LINEAR, **given)
+    by_hand = np.zeros(120)
+    for fold in range(4):
+        model = fit_ranker(table.take(folds != fold), RankerConfig(kind="linear"), rng=np.random.default_rng(0))
+        held = table.take(folds == fold)
+        by_hand[folds == fold] = held.ndcg(model.scores(held.values))
+    assert turned.reached["linear"] == pytest.approx(by_hand.mean(), abs=1e-9)
+    assert turned.first == pytest.approx(table.ndcg(table.start).mean())
+    once = learn_from_table(table, folds, LINEAR.model_copy(update={"in_turn": 10}), **given)
+    assert once.reached["linear"] == pytest.approx(by_hand[folds == 0].mean(), abs=1e-9)
+    assert once.n_requests == turned.n_requests
 
 
 # Parts without a weight.
@@ -269,13 +292,13 @@ def test_a_part_without_a_weight_is_read_where_it_tells_something(kind) -> None:
     options = RankerConfig(trees=40, least_rows=5)
     config = LINEAR.model_copy(update={"rankers": (kind,), "options": options})
     given = {"rng": np.random.default_rng(0), "groups": ("parts", "together"), "asked": False}
-    decides = np.arange(120) < 40
-    learned = learn_from_table(told_by("own"), decides, config, beside=("own", "repeat"), **given)
+    folds = only_first(40, 80)
+    learned = learn_from_table(told_by("own"), folds, config, beside=("own", "repeat"), **given)
     assert learned.name == kind
     assert "own" in learned.reads
     assert learned.reached[f"{kind}_all_parts"] > learned.reached[kind] + 0.2
     assert learned.said()[f"ranker_{kind}_all_parts"] == round(learned.reached[f"{kind}_all_parts"], 4)
-    other = learn_from_table(told_by("popular"), decides, config, **given)
+    other = learn_from_table(told_by("popular"), folds, config, **given)
     assert (other.reads, set(other.reached)) == ((), {kind})
 
 
