@@ -33,7 +33,7 @@ from ..retrieval.second_stage.ranker import (
     TreeRanker,
     fit_ranker,
 )
-from ..retrieval.second_stage.stage import DEPTH, SecondStage, feature_groups
+from ..retrieval.second_stage.stage import DEPTH, SEARCH_DEPTH, SecondStage, feature_groups, usual_depth
 from .earlier import earlier_split
 from .rank_tables import Impressions, gather_ranks, impression_table, joined, without_parts
 from .splits import Split
@@ -63,7 +63,9 @@ class RankLearningConfig(BaseModel):
     all_parts: bool = Field(True, description="whether rankers are tried on parts too that have no weight in the sum")
     popularity: bool = Field(True, description="whether rankers may read how often an item was taken")
     options: RankerConfig = Field(default_factory=RankerConfig, description="options of the rankers")
-    depth: int = Field(DEPTH, ge=10, description="candidates that are ordered anew")
+    depth: int | None = Field(
+        None, ge=10, description=f"candidates ordered anew; null = {SEARCH_DEPTH} for requests in words, else {DEPTH}"
+    )
     most_requests: int = Field(20_000, ge=1, description="requests that are learned from at most")
     most_cells: float = Field(1e9, gt=0, description="scores of one part computed at most: requests times items")
     held_out: float = Field(0.25, gt=0, lt=1, description="share of the users that decides at a time")
@@ -141,9 +143,9 @@ def learn_ranker(
             "WORKSPACE --impressions STORE; for a build give validation or train"
         )
     asked = bool(split.requests.texts)
-    groups = feature_groups(asked=asked, popularity=config.popularity)
+    groups, depth = feature_groups(asked=asked, popularity=config.popularity), config.depth or usual_depth(asked=asked)
     if config.rankers == () and not config.default:
-        return LearnedRanker(None, "none", groups, config.depth, asked, config.regime, 0, float("nan"), {})
+        return LearnedRanker(None, "none", groups, depth, asked, config.regime, 0, float("nan"), {})
     if config.regime == "train" and not asked:
         train, split = earlier_split(train, split)
         fitted = None
@@ -151,12 +153,12 @@ def learn_ranker(
     facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
     most = int(np.clip(config.most_cells / max(train.log.n_items, 1), 1, config.most_requests))
     sample = split.sample(most, rng)
-    table = gather_ranks(model, facts, sample, groups=groups, depth=config.depth)
+    table = gather_ranks(model, facts, sample, groups=groups, depth=depth)
     if answers is None:
         folds = deal_users(sample.cluster, config.held_out, rng)
     else:
         taught = answers.sample(most, rng)
-        more = gather_ranks(model, facts, taught, groups=groups, depth=config.depth)
+        more = gather_ranks(model, facts, taught, groups=groups, depth=depth)
         folds = only_first(len(table.count), len(more.count))
         table = joined(table, more)
     beside = model.read_beside(asked=asked)
@@ -182,9 +184,9 @@ def learn_from_impressions(
     """
     config = (config or RankLearningConfig()).model_copy(update={"regime": "impressions"})
     asked = bool(impressions.requests.texts)
-    groups = feature_groups(asked=asked, popularity=config.popularity)
+    groups, depth = feature_groups(asked=asked, popularity=config.popularity), config.depth or usual_depth(asked=asked)
     facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
-    table = impression_table(impressions, model, facts, groups=groups, depth=config.depth)
+    table = impression_table(impressions, model, facts, groups=groups, depth=depth)
     folds = deal_users(impressions.cluster, config.held_out, rng)
     beside = model.read_beside(asked=asked)
     return learn_from_table(table, folds, config, rng=rng, groups=groups, asked=asked, beside=beside)
@@ -241,7 +243,7 @@ def learn_from_table(
         model=model,
         name=name,
         groups=groups,
-        depth=config.depth,
+        depth=config.depth or usual_depth(asked=asked),
         asked=asked,
         regime=config.regime,
         n_requests=int(right.sum()),

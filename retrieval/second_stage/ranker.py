@@ -21,7 +21,7 @@ Float = NDArray[np.float32]
 Double = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_FEW_LEVELS, _TOP, _STEP = 8, 14, 2
+_FEW_LEVELS, _TOP, _STEP, _RANKS = 8, 14, 2, 20
 _ENOUGH = 4000  # requests that a linear model learns from at most
 
 CUT = 10
@@ -44,7 +44,7 @@ class RankerConfig(BaseModel):
     feature_share: float = Field(0.5, gt=0, le=1, description="features each tree may use")
     row_share: float = Field(0.7, gt=0, le=1, description="candidates each tree sees")
     l2: float = Field(10.0, ge=0, description="pull of leaf values, and of weights of the linear model, to 0")
-    truncation: int = Field(20, ge=1, description="ranks whose order trees are grown for")
+    truncation: int | None = Field(None, ge=1, description="ranks that count; null = an eighth of all, 20 at least")
 
 
 class RankerModel(Protocol):
@@ -217,7 +217,7 @@ def fit_lambdamart(
     objective = {
         "objective": "lambdarank",
         "label_gain": levels,
-        "lambdarank_truncation_level": config.truncation,
+        "lambdarank_truncation_level": config.truncation or max(_RANKS, int(table.count.max()) // 8),
     }
     return _fit_trees(table, config, objective, levels, rng=rng, held_out=held_out)
 

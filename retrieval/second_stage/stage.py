@@ -24,6 +24,8 @@ Double = NDArray[np.float64]
 
 DEPTH = 100
 """Candidates that are ordered anew."""
+SEARCH_DEPTH = 300
+"""The same for requests in words: right items that say it in other words lie deeper in the sum."""
 ABSENT = "absent"
 """Group of columns that a ranker knows and a request does not have."""
 TAKEN: tuple[int, ...] = tuple(KINDS.index(kind) for kind in ("purchase", "review", "own"))
@@ -66,6 +68,11 @@ class SecondStage:
             reason = name.removesuffix("_rank") if group == "parts" else "together" if group == ABSENT else group
             told[reason] = told.get(reason, 0.0) + each[:, column]
         return told
+
+
+def usual_depth(*, asked: bool) -> int:
+    """Candidates that are ordered anew unless told otherwise, for requests in words or without."""
+    return SEARCH_DEPTH if asked else DEPTH
 
 
 def feature_groups(*, asked: bool, popularity: bool = True) -> tuple[str, ...]:

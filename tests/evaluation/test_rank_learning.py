@@ -234,6 +234,25 @@ def test_judged_queries_teach_and_validation_decides() -> None:
     assert np.isfinite(mean(measure(rank(model, rerank), rerank)["ndcg@10"]))
 
 
+def test_requests_in_words_have_deeper_candidates_unless_told_otherwise() -> None:
+    shop, encoder = tiny_shop(), HashEncoder(dim=24, seed=0)
+    vectors = encoder.encode(shop.items["title"].tolist(), "item")
+    words, planted_shop = search_split(shop, stage="valid"), planted()
+    train = TrainingSet(words.train, shop.items, vectors, words.until_s)
+    personal = leave_one_out(planted_shop, stage="valid")
+
+    def deep(depth: int | None) -> list[int]:
+        config, rng = LINEAR.model_copy(update={"depth": depth, "few": 1, "default": True}), np.random.default_rng(0)
+        asked = learn_ranker(
+            lambda data: fit_recommender(data, weights={"meaning": 1.0}, encoder=encoder), train, words, config, rng=rng
+        )
+        silent = learn_ranker(popular, training(planted_shop, personal), personal, config, rng=rng)
+        return [asked.depth, silent.depth]
+
+    assert deep(None) == [300, 100]
+    assert deep(30) == [30, 30]
+
+
 @pytest.mark.slow
 def test_trees_win_too_and_are_as_many_as_were_best() -> None:
     pytest.importorskip("lightgbm")

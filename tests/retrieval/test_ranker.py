@@ -183,3 +183,19 @@ def test_xendcg_learns_the_tail_that_lambdamart_cuts_off() -> None:
         found[kind] = data.ndcg(model.scores(values), k=40).mean()
         assert f"objective={'rank_xendcg' if kind == 'xendcg' else 'lambdarank'}" in model.text
     assert found["xendcg"] > found["lambdamart"]
+
+
+def test_lambdamart_is_grown_for_more_ranks_where_there_are_more_candidates() -> None:
+    pytest.importorskip("lightgbm")
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(20 * 240, 2)).astype(np.float32)
+    gain = (values[:, 0] + rng.normal(size=len(values)) > 1).astype(np.float32)
+
+    def grown(width: int, truncation: int | None) -> str:
+        n = len(values) // width
+        data = RankTable(("good", "noise"), values, gain, np.full(n, width), np.full(n, 4.5))
+        config = RankerConfig(trees=3, least_rows=50, leaves=4, truncation=truncation)
+        return str(fit_ranker(data, config, rng=np.random.default_rng(0)).text).split("parameters:")[0]
+
+    assert grown(240, None) == grown(240, 30) != grown(240, 20)
+    assert grown(80, None) == grown(80, 20) != grown(80, 10)
