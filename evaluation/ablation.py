@@ -22,9 +22,10 @@ from ..retrieval.second_stage.pool import Pool, best_items
 from ..retrieval.second_stage.ranker import RankTable
 from ..retrieval.second_stage.stage import DEPTH, feature_groups
 from .ablation_rows import Row
+from .dealt import deal_users, only_first, some_users
 from .gate_choice import choose_gate
 from .gathered import Gathered
-from .rank_learning import LearnedRanker, deal_users, learn_from_table, only_first, some_users
+from .rank_learning import LearnedRanker, learn_from_table
 from .rank_tables import joined
 
 Float = NDArray[np.float32]

@@ -21,6 +21,7 @@ from ..profiling.errors import ConfigError
 from ..retrieval.histories import Ties
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import TrainingSet
+from ..retrieval.second_stage.both import BothRanker
 from ..retrieval.second_stage.default import default_ranker
 from ..retrieval.second_stage.facts import fit_rank_facts
 from ..retrieval.second_stage.features import part_names
@@ -34,6 +35,7 @@ from ..retrieval.second_stage.ranker import (
     fit_ranker,
 )
 from ..retrieval.second_stage.stage import DEPTH, SEARCH_DEPTH, SecondStage, feature_groups, usual_depth
+from .dealt import deal_users, only_first
 from .earlier import earlier_split
 from .rank_tables import Impressions, gather_ranks, impression_table, joined, without_parts
 from .splits import Split
@@ -274,7 +276,7 @@ def _in_turn(
     for taught, left in held:
         model = fit_ranker(table.take(taught), options, rng=rng, held_out=table.take(right & left))
         ndcg[left] = _ndcg(model, table.take(left))
-        trees.append(model.trees if isinstance(model, TreeRanker) else options.trees)
+        trees.append(model.trees if isinstance(model, TreeRanker | BothRanker) else options.trees)
     return _Tried(ndcg[np.any([left for _, left in held], axis=0)], round(float(np.mean(trees))))
 
 
@@ -295,35 +297,19 @@ def used_columns(model: RankerModel) -> set[str]:
         return {name for name, count in zip(model.names, counts, strict=True) if count}
     if isinstance(model, LinearRanker):
         return {name for name, weight in zip(model.names, model.weight, strict=True) if weight}
+    if isinstance(model, BothRanker):
+        return used_columns(model.forest) | used_columns(model.line)
     return set(model.names)
 
 
 def installed_rankers(*, asked: bool) -> tuple[RankerKind, ...]:
-    """Rankers that are tried unless told otherwise: trees need LightGBM, ``xendcg`` won for requests in words alone."""
+    """Rankers that are tried unless told otherwise: trees need LightGBM.
+
+    ``xendcg`` won for requests in words alone; ``both`` was measured for those without.
+    """
     if not importlib.util.find_spec("lightgbm"):
         return ("linear",)
-    return ("lambdamart", "xendcg", "linear") if asked else ("lambdamart", "linear")
-
-
-def deal_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A number for each request, that of its user: users are dealt to folds of this share at random, (n_requests,)."""
-    users, place = np.unique(cluster, return_inverse=True)
-    n = max(1, round(share * len(users)))
-    fold = np.empty(len(users), dtype=np.int64)
-    fold[rng.permutation(len(users))] = np.minimum(np.arange(len(users)) // n, max(round(1 / share), 2) - 1)
-    return fold[place]
-
-
-def only_first(n_decide: int, n_teach: int) -> NDArray[np.int64]:
-    """Folds of requests of which the first decide and the others teach, (n_decide + n_teach,)."""
-    return np.repeat(np.array([0, -1]), [n_decide, n_teach])
-
-
-def some_users(cluster: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Requests of a randomly drawn share of the users, at least of one, (n_requests,)."""
-    users = np.unique(cluster)
-    n = max(1, round(share * len(users)))
-    return np.isin(cluster, users[rng.permutation(len(users))[:n]])
+    return ("lambdamart", "xendcg", "linear") if asked else ("lambdamart", "linear", "both")
 
 
 def with_ranker(model: Recommender, train: TrainingSet, learned: LearnedRanker) -> Recommender:

@@ -27,7 +27,7 @@ _ENOUGH = 4000  # requests that a linear model learns from at most
 CUT = 10
 """Ranks that count where a number of trees is chosen."""
 
-RankerKind = Literal["lambdamart", "xendcg", "linear"]
+RankerKind = Literal["lambdamart", "xendcg", "linear", "both"]
 
 
 class RankerConfig(BaseModel):
@@ -35,9 +35,9 @@ class RankerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: RankerKind = Field("lambdamart", description="trees of one gradient or another, or a weighted sum")
+    kind: RankerKind = Field("lambdamart", description="trees of one gradient or another, a weighted sum, or both")
     trees: int = Field(400, ge=1, description="trees grown at most")
-    patience: int = Field(50, ge=1, description="trees without a better held-out NDCG@10 before growing stops")
+    patience: int = Field(100, ge=1, description="trees without a better held-out NDCG@10 before growing stops")
     learning_rate: float = Field(0.03, gt=0, le=1, description="share of each tree that counts")
     leaves: int = Field(15, ge=2, description="leaves of a tree")
     least_rows: int = Field(200, ge=1, description="candidates in a leaf at least")
@@ -53,20 +53,16 @@ class RankerModel(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Features it reads, in order."""
-        ...
 
     @property
     def bias(self) -> float:
         """What every candidate gets before any feature speaks."""
-        ...
 
     def scores(self, values: Float) -> Double:
         """Score of each row of features (n, n_features), (n,)."""
-        ...
 
     def contributions(self, values: Float) -> Double:
         """What each feature adds to each row's score beside the bias, (n, n_features)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,10 +266,17 @@ def _fit_trees(
     return TreeRanker(table.names, text, bias)
 
 
+def _fit_both(table: RankTable, config: RankerConfig, **given: Any) -> RankerModel:
+    from .both import fit_both  # it needs two of the above
+
+    return fit_both(table, config, **given)
+
+
 RANKERS: Mapping[RankerKind, Callable[..., RankerModel]] = {
     "lambdamart": fit_lambdamart,
     "xendcg": fit_xendcg,
     "linear": fit_linear,
+    "both": _fit_both,
 }
 """Rankers by name -> how they are fitted."""
 

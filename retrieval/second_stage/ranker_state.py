@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...profiling.errors import ArtefactError
+from .both import BothRanker
 from .ranker import LinearRanker, RankerModel, TreeRanker
 
 
@@ -25,6 +26,9 @@ def ranker_state(model: RankerModel) -> tuple[dict[str, NDArray[Any]], dict[str,
     if isinstance(model, LinearRanker):
         arrays = {"mean": model.mean, "spread": model.spread, "weight": model.weight}
         return arrays, meta | {"type": "linear"}
+    if isinstance(model, BothRanker):
+        (forest, about), (line, _) = ranker_state(model.forest), ranker_state(model.line)
+        return {**forest, **line}, meta | {"type": "both", "bias": about["bias"], "spreads": list(model.spreads)}
     raise ArtefactError(f"a ranker of type {type(model).__name__} cannot be saved; give it a state in ranker.py")
 
 
@@ -40,4 +44,9 @@ def ranker_from_state(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any
     if meta["type"] == "linear":
         mean, spread, weight = (np.asarray(arrays[name]) for name in ("mean", "spread", "weight"))
         return LinearRanker(names, mean, spread, weight)
+    if meta["type"] == "both":
+        forest = ranker_from_state(arrays, {**meta, "type": "trees"})
+        line = ranker_from_state(arrays, {**meta, "type": "linear"})
+        if isinstance(forest, TreeRanker) and isinstance(line, LinearRanker):
+            return BothRanker(forest, line, (float(meta["spreads"][0]), float(meta["spreads"][1])))
     raise ArtefactError(f"ranker type {meta['type']!r} is not known to this version; train it again")

@@ -10,9 +10,10 @@ import pytest
 from tasteprint.evaluation.ablation import Bench, Measured, measure_rows
 from tasteprint.evaluation.ablation_rows import Row, rows_of
 from tasteprint.evaluation.baselines.chance import fit_random
+from tasteprint.evaluation.dealt import some_users
 from tasteprint.evaluation.gathered import alone, gather_parts
 from tasteprint.evaluation.rank import mean, measure, rank
-from tasteprint.evaluation.rank_learning import RankLearningConfig, some_users
+from tasteprint.evaluation.rank_learning import RankLearningConfig
 from tasteprint.evaluation.sampled import single_ndcg
 from tasteprint.evaluation.splits import leave_one_out, time_split
 from tasteprint.profiling.tables.tiny import tiny_shop

@@ -8,18 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasteprint.evaluation.dealt import deal_users, only_first, some_users
 from tasteprint.evaluation.earlier import earlier_split
 from tasteprint.evaluation.metrics import ideal_dcg
 from tasteprint.evaluation.rank import mean, measure, rank
 from tasteprint.evaluation.rank_learning import (
     REGIMES,
     RankLearningConfig,
-    deal_users,
     installed_rankers,
     learn_from_table,
     learn_ranker,
-    only_first,
-    some_users,
     used_columns,
     with_ranker,
 )
