@@ -72,7 +72,7 @@ function worth(found, weights) {
 function trafficCard(routes) {
   return h("section", { class: "card", "aria-labelledby": "traffic-title" }, h("h2", { id: "traffic-title" }, "Requests since the start"),
     h("p", { class: "quiet" }, "Latencies are upper bounds of the buckets they were counted in."),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "traffic-title" }, h("table", {},
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Requests by path" }, h("table", { class: "traffic" },
       h("thead", {}, h("tr", {}, ["Path", "Answered", "Refused", "Failed", "Half within", "99% within"].map((head, k) => h("th", { scope: "col", class: k ? "n" : null }, head)))),
       h("tbody", {}, routes.map((one) => h("tr", {}, h("th", { scope: "row" }, one.route), [number(one.good, 0), number(one.refused, 0), number(one.failed, 0), within(one.p50), within(one.p99)].map((cell) => h("td", { class: "n" }, cell))))))));
 }

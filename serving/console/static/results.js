@@ -1,6 +1,6 @@
 // The two lists: what anybody gets, and what this shopper gets, with how far each item moved and why.
 
-import { calm, h, kind, number, price, quiet } from "./dom.js";
+import { calm, count, h, kind, number, price, quiet } from "./dom.js";
 import { GROUPS, byGroup } from "./groups.js";
 import { bar, breakdown, legend, positive } from "./reasons.js";
 
@@ -27,7 +27,7 @@ function ownSays(found) {
   if (found.user === null) return "Nobody is chosen: the same question, with the weights beside it.";
   if (found.newcomer) return "Nothing is known yet, so it is what new shoppers are shown.";
   if (found.specificity !== null && found.specificity >= 0.9) return "The words are precise, so their history hardly counts.";
-  return `With ${found.events.toLocaleString("en")} events of their history${found.ranker ? ", ordered by the ranker" : ""}.`;
+  return `With ${count(found.events, "event")} of their history${found.ranker ? ", ordered by the ranker" : ""}.`;
 }
 
 function facts(item) {
@@ -70,11 +70,11 @@ function plain(item, found) {
 function lift(item, found) {
   if (!found.query || found.user === null || item.other_rank === item.rank) return null;
   if (item.other_rank !== null && item.other_rank < item.rank) return h("p", { class: "lift" }, "Down, as more speaks for others here.");
-  const own = byGroup(item.reasons).filter((entry) => GROUPS[entry.group].side === "own" && entry.amount > 0).sort((a, b) => b.amount - a.amount).slice(0, 2);
+  const own = byGroup(item.reasons).filter((entry) => GROUPS[entry.group].side === "own" && entry.amount >= 0.0005).sort((a, b) => b.amount - a.amount).slice(0, 2);
   if (!own.length) return null;
   const said = own.map((entry) => {
     const behind = entry.reasons.flatMap((reason) => reason.events).find((event) => event.item_id !== item.item_id);
-    return `${GROUPS[entry.group].name.toLowerCase()} +${number(entry.amount, 2)}${behind ? ` (${quiet(behind.title)})` : ""}`;
+    return `${GROUPS[entry.group].name.toLowerCase()} +${number(entry.amount, entry.amount < 0.01 ? 3 : 2)}${behind ? ` (${quiet(behind.title)})` : ""}`;
   });
   return h("p", { class: "lift" }, `Lifted by ${said.join(" and ")}.`);
 }
