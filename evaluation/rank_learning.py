@@ -230,7 +230,8 @@ def learn_from_table(
     for which, some in tables.items() if enough else ():
         for kind in installed_rankers(asked=asked) if config.rankers is None else config.rankers:
             options = config.options.model_copy(update={"kind": kind})
-            tried[kind + which] = _in_turn(some, right, held, options, rng)
+            like = tried.get(f"lambdamart{which}") if kind == "both" else None  # its trees are those
+            tried[kind + which] = _in_turn(some, right, held, options, rng, trees=None if like is None else like.trees)
     reached = {name: float(one.ndcg.mean()) for name, one in tried.items()}
     best = max(reached, key=lambda name: reached[name], default="none")
     wins = best != "none" and _wins(tried[best].ndcg, start, config.margin)
@@ -269,15 +270,26 @@ def _in_turn(
     held: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
     options: RankerConfig,
     rng: np.random.Generator,
+    *,
+    trees: int | None = None,
 ) -> _Tried:
-    """A ranker fitted for each pair of requests that teach and requests that decide, measured on the latter."""
+    """A ranker fitted for each pair of requests that teach and requests that decide, measured on the latter.
+
+    It has so many ``trees``, or as many as are best on average: the best for each pair would flatter it there.
+    """
+    models: list[RankerModel] = []
+    if trees is None:
+        for taught, left in held:
+            models.append(fit_ranker(table.take(taught), options, rng=rng, held_out=table.take(right & left)))
+        grown = [model.trees for model in models if isinstance(model, TreeRanker | BothRanker)]
+        trees = max(1, round(float(np.mean(grown)))) if grown else 0
+    if not models or (trees and len(held) > 1):
+        same = options.model_copy(update={"trees": max(trees, 1)})
+        models = [fit_ranker(table.take(taught), same, rng=rng) for taught, _ in held]
     ndcg = np.full(len(right), np.nan)
-    trees = []
-    for taught, left in held:
-        model = fit_ranker(table.take(taught), options, rng=rng, held_out=table.take(right & left))
+    for model, (_, left) in zip(models, held, strict=True):
         ndcg[left] = _ndcg(model, table.take(left))
-        trees.append(model.trees if isinstance(model, TreeRanker | BothRanker) else options.trees)
-    return _Tried(ndcg[np.any([left for _, left in held], axis=0)], round(float(np.mean(trees))))
+    return _Tried(ndcg[np.any([left for _, left in held], axis=0)], trees)
 
 
 def _which(name: str) -> str:
