@@ -216,12 +216,11 @@ def test_a_new_version_is_noticed(visit: Any, tiny_workspace: Path, filled: Path
     page.wait_for_selector(".list.own > ol > li")
     before = page.locator("#served").inner_text()
     republish(workspace)
-    for _ in range(60):
+    deadline = time.monotonic() + 180  # its tables are worked out at low priority: a busy machine takes its time
+    while page.locator("#served").inner_text() == before and time.monotonic() < deadline:
         page.get_by_label("Search the shop").fill(f"tea {time.monotonic()}")
         page.keyboard.press("Enter")
         page.wait_for_timeout(300)
-        if page.locator("#served").inner_text() != before:
-            break
     assert page.locator("#served").inner_text() != before
     running.stop()
 
