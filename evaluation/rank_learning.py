@@ -236,10 +236,8 @@ def learn_from_table(
     best = max(reached, key=lambda name: reached[name], default="none")
     wins = best != "none" and _wins(tried[best].ndcg, start, config.margin)
     name = best.removesuffix(_ALL) if wins else "none"
-    model = None
-    if wins and name == "default":
-        model = default
-    elif wins:
+    model: RankerModel | None = default if wins and name == "default" else None
+    if model is None and wins:
         options = config.options.model_copy(update={"kind": name, "trees": max(tried[best].trees, 1)})
         model = fit_ranker(tables[_which(best)].take(right), options, rng=rng)
     return LearnedRanker(
