@@ -56,6 +56,7 @@ def serve(
     from ..serving.config import ServeConfig
     from ..serving.keys import read_keys
     from ..serving.store import open_store
+    from ..serving.workers import listen
     from ..serving_run import Run, run_service
     from ..serving_setup import load_shop, published, store_address
 
@@ -72,6 +73,7 @@ def serve(
     if keys is not None:
         read_keys(keys)  # the same
     published(workspace)  # before a store is made in a folder that is no workspace
+    listen(host, port, shared=False).close()  # before a store is filled for a service that cannot be had there
     address = store_address(workspace, store)
     opened = open_store(address)
     try:

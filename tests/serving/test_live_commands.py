@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -154,6 +155,15 @@ def test_what_serve_refuses(workspace: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "empty").exists()
     with pytest.raises(ConfigError, match="threads"):
         run("serve", "-w", str(workspace), "--set", "thread=1")
+
+
+def test_a_taken_port_is_told_before_a_store_is_filled(workspace: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ConfigError, match="cannot listen"):
+            serve.serve(workspace, port=other.getsockname()[1])
+    assert not (workspace / "store.sqlite").exists()
 
 
 def test_keys_on_the_command_line(tmp_path: Path) -> None:
