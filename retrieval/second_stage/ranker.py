@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...profiling.errors import ConfigError
+from .pool import standing_before
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -164,10 +165,10 @@ class RankTable:
 
         Ties go to the earlier row.
         """
-        request = np.repeat(np.arange(len(self.count)), self.count)
-        order = np.lexsort((np.arange(len(scores)), -np.asarray(scores), request))
-        rank = np.arange(len(order)) - np.repeat(np.cumsum(self.count) - self.count, self.count)
-        gained = np.where(rank < k, self.gain[order] / np.log2(rank + 2.0), 0.0)
+        right = np.flatnonzero(self.gain > 0)
+        rank = standing_before(np.asarray(scores), right, self.count)
+        gained = np.where(rank < k, self.gain[right] / np.log2(rank + 2.0), 0.0)
+        request = np.searchsorted(np.cumsum(self.count), right, side="right")
         return np.bincount(request, gained, minlength=len(self.count)) / np.maximum(self.ideal, 1e-12)
 
 

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from tasteprint.profiling.errors import ArtefactError, ConfigError
+from tasteprint.retrieval.second_stage import pool
 from tasteprint.retrieval.second_stage.default import DEFAULT_RANKER, default_ranker
 from tasteprint.retrieval.second_stage.ranker import (
     RANKERS,
@@ -53,6 +54,23 @@ def test_ndcg_is_that_of_scikit_learn() -> None:
         expected = ndcg_score([gain], [scores[first : first + n]], k=10) if gain.any() else 0.0
         assert found[row] == pytest.approx(expected)
         first += n
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 1_000_000])
+def test_places_are_those_of_a_stable_sort(monkeypatch, at_once) -> None:
+    monkeypatch.setattr(pool, "_COMPARED", at_once)
+    rng = np.random.default_rng(6)
+    count = np.array([5, 0, 1, 12, 0, 7, 3, 0])
+    scores = rng.integers(0, 4, count.sum()).astype(np.float64)  # many are equal
+    scores[3] = -np.inf
+    request = np.repeat(np.arange(len(count)), count)
+    order = np.lexsort((np.arange(len(scores)), -scores, request))
+    want = np.empty(len(scores), dtype=np.int64)
+    want[order] = np.arange(len(scores)) - np.repeat(np.cumsum(count) - count, count)
+    rows = rng.permutation(len(scores))[:17]
+    np.testing.assert_array_equal(pool.standing_before(scores, rows, count), want[rows])
+    none = np.zeros(0, dtype=np.int64)
+    assert pool.standing_before(np.zeros(0), none, none).shape == (0,)
 
 
 @pytest.mark.parametrize("kind", RANKERS)
