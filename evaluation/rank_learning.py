@@ -21,7 +21,7 @@ from ..profiling.errors import ConfigError
 from ..retrieval.histories import Ties
 from ..retrieval.recommender import Recommender
 from ..retrieval.scorer import TrainingSet
-from ..retrieval.second_stage.both import BothRanker
+from ..retrieval.second_stage.both import BothRanker, with_line
 from ..retrieval.second_stage.default import default_ranker
 from ..retrieval.second_stage.facts import fit_rank_facts
 from ..retrieval.second_stage.features import part_names
@@ -58,9 +58,7 @@ class RankLearningConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     regime: Regime = Field("validation", description="where the answers come from, see REGIMES")
-    rankers: tuple[RankerKind, ...] | None = Field(
-        None, description="rankers that are tried; null = all that may be and are installed, empty = none"
-    )
+    rankers: tuple[RankerKind, ...] | None = Field(None, description="rankers tried; null = all usable, empty = none")
     default: bool = Field(True, description="whether the ranker that ships is tried too")
     all_parts: bool = Field(True, description="whether rankers are tried on parts too that have no weight in the sum")
     popularity: bool = Field(True, description="whether rankers may read how often an item was taken")
@@ -231,7 +229,7 @@ def learn_from_table(
         for kind in installed_rankers(asked=asked) if config.rankers is None else config.rankers:
             options = config.options.model_copy(update={"kind": kind})
             like = tried.get(f"lambdamart{which}") if kind == "both" else None  # its trees are those
-            tried[kind + which] = _in_turn(some, right, held, options, rng, trees=None if like is None else like.trees)
+            tried[kind + which] = _in_turn(some, right, held, options, rng, like=like)
     reached = {name: float(one.ndcg.mean()) for name, one in tried.items()}
     best = max(reached, key=lambda name: reached[name], default="none")
     wins = best != "none" and _wins(tried[best].ndcg, start, config.margin)
@@ -256,10 +254,11 @@ def learn_from_table(
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """NDCG@10 of each deciding request in a ranker's order, and how many trees it needs."""
+    """NDCG@10 of each deciding request in a ranker's order, how many trees it needs, and those grown each turn."""
 
     ndcg: NDArray[np.float64]
     trees: int
+    forests: Sequence[TreeRanker] = ()
 
 
 def _in_turn(
@@ -269,25 +268,30 @@ def _in_turn(
     options: RankerConfig,
     rng: np.random.Generator,
     *,
-    trees: int | None = None,
+    like: _Tried | None = None,
 ) -> _Tried:
     """A ranker fitted for each pair of requests that teach and requests that decide, measured on the latter.
 
-    It has so many ``trees``, or as many as are best on average: the best for each pair would flatter it there.
+    It has as many trees as are best on average (the best for each pair would flatter it there), or those of ``like``.
     """
     models: list[RankerModel] = []
-    if trees is None:
+    trees = 0 if like is None else like.trees
+    if like is not None:
+        for forest, (taught, _) in zip(like.forests, held, strict=True):
+            models.append(with_line(forest, table.take(taught), options, rng=rng))
+    else:
         for taught, left in held:
             models.append(fit_ranker(table.take(taught), options, rng=rng, held_out=table.take(right & left)))
         grown = [model.trees for model in models if isinstance(model, TreeRanker | BothRanker)]
         trees = max(1, round(float(np.mean(grown)))) if grown else 0
-    if not models or (trees and len(held) > 1):
-        same = options.model_copy(update={"trees": max(trees, 1)})
-        models = [fit_ranker(table.take(taught), same, rng=rng) for taught, _ in held]
+        if trees and len(held) > 1:
+            options = options.model_copy(update={"trees": trees})
+            models = [fit_ranker(table.take(taught), options, rng=rng) for taught, _ in held]
     ndcg = np.full(len(right), np.nan)
     for model, (_, left) in zip(models, held, strict=True):
         ndcg[left] = _ndcg(model, table.take(left))
-    return _Tried(ndcg[np.any([left for _, left in held], axis=0)], trees)
+    measured = ndcg[np.any([left for _, left in held], axis=0)]
+    return _Tried(measured, trees, [model for model in models if isinstance(model, TreeRanker)])
 
 
 def _which(name: str) -> str:

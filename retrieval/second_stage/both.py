@@ -60,7 +60,11 @@ def fit_both(
     table: RankTable, config: RankerConfig, *, rng: np.random.Generator, held_out: RankTable | None = None
 ) -> BothRanker:
     """LambdaMART, and a weighted sum of the same table; with ``held_out`` as many trees as are best there alone."""
-    forest = fit_lambdamart(table, config, rng=rng, held_out=held_out)
+    return with_line(fit_lambdamart(table, config, rng=rng, held_out=held_out), table, config, rng=rng)
+
+
+def with_line(forest: TreeRanker, table: RankTable, config: RankerConfig, *, rng: np.random.Generator) -> BothRanker:
+    """Trees grown on ``table``, and a weighted sum fitted on it."""
     line = fit_linear(table, config, rng=rng)
     spreads = _spread(forest.scores(table.values), table), _spread(line.scores(table.values), table)
     return BothRanker(forest, line, spreads)

@@ -38,6 +38,8 @@ from tasteprint.profiling.tables.shop import Shop
 from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.recommender import fit_recommender
 from tasteprint.retrieval.scorer import TrainingSet
+from tasteprint.retrieval.second_stage import ranker
+from tasteprint.retrieval.second_stage.both import with_line
 from tasteprint.retrieval.second_stage.facts import fit_rank_facts
 from tasteprint.retrieval.second_stage.ranker import LinearRanker, RankerConfig, RankTable, fit_ranker
 from tasteprint.retrieval.second_stage.stage import feature_groups
@@ -288,6 +290,25 @@ def test_all_users_decide_in_turn_on_rankers_that_have_not_learned_from_them() -
     once = learn_from_table(table, folds, LINEAR.model_copy(update={"in_turn": 10}), **given)
     assert once.reached["linear"] == pytest.approx(by_hand[folds == 0].mean(), abs=1e-9)
     assert once.n_requests == turned.n_requests
+
+
+@pytest.mark.parametrize(("folds", "grown"), [(only_first(40, 80), 1), (np.arange(120) % 4, 8)])
+def test_the_same_trees_are_not_grown_again_to_be_tried_with_a_weighted_sum(monkeypatch, folds, grown) -> None:
+    pytest.importorskip("lightgbm")
+    fits, fit, table = [], ranker._fit_trees, told_by("own")
+    monkeypatch.setattr(ranker, "_fit_trees", lambda *args, **more: fits.append(fit(*args, **more)) or fits[-1])
+    options = RankerConfig(trees=5, least_rows=5)
+    config = LINEAR.model_copy(update={"rankers": ("lambdamart", "both"), "options": options})
+    given = {"rng": np.random.default_rng(0), "groups": ("parts",), "asked": False}
+    learned = learn_from_table(table, folds, config, **given)
+    assert len(fits) == grown + 1  # and once for the one that wins
+    by_hand = np.full(120, np.nan)
+    turns = [fold for fold in np.unique(folds) if fold >= 0]
+    for fold, forest in zip(turns, fits[-1 - len(turns) : -1], strict=True):
+        model = with_line(forest, table.take(folds != fold), options, rng=given_rng())
+        held = table.take(folds == fold)
+        by_hand[folds == fold] = held.ndcg(model.scores(held.values))
+    assert learned.reached["both"] == pytest.approx(np.nanmean(by_hand), abs=1e-9)
 
 
 # Parts without a weight.
