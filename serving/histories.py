@@ -128,18 +128,17 @@ class LiveHistories:
             self._kept.pop(user_id, None)
 
     def follow(self) -> bool:
-        """Let go of everything where a shopper was forgotten, by whichever process; whether one was.
+        """Let go of everything where a shopper was forgotten, by whichever process; whether since an earlier look.
 
         Raises:
             StoreError: the store cannot be read.
         """
         forgettings = self._store.forgettings()
         with self._lock:
-            news = forgettings != self._forgettings
-            if news:
+            before, self._forgettings = self._forgettings, forgettings
+            if before != forgettings:
                 self._kept.clear()
-            self._forgettings = forgettings
-        return news
+        return before not in (-1, forgettings)
 
     def __len__(self) -> int:
         return len(self._kept)

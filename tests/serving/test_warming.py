@@ -98,4 +98,12 @@ def test_a_first_query_finds_itself_read(tiny_workspace: Path, tmp_path: Path, m
     service.forget("ann")  # whose words they were
     service.answer(Ask(user="bob", query="red shoes"))
     assert readings.count().made == before.made + 3
+    service.follow()  # the first look; nothing is known of before
+    store.forget("ann", at_us=1)  # by another process
+    service.answer(Ask(user="bob", query="red shoes"))
+    service.follow()
+    service.answer(Ask(user="bob", query="red shoes"))
+    service.follow()
+    service.answer(Ask(user="bob", query="red shoes"))
+    assert readings.count().made == before.made + 4
     service.close()
