@@ -119,9 +119,9 @@ class SharedReadings:
 
 def _nameless(size: int) -> int:
     """A file of this many zeros that no folder names."""
-    if hasattr(os, "memfd_create"):
+    try:
         file = os.memfd_create("tasteprint")
-    else:
+    except (AttributeError, OSError):  # another system than Linux, or one that forbids it
         with tempfile.TemporaryFile() as made:
             file = os.dup(made.fileno())
     os.ftruncate(file, size)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tasteprint.profiling.intent.facets import Facets
 from tasteprint.profiling.intent.types import CategoryShare, Intent
@@ -18,7 +20,13 @@ def key(n: int) -> bytes:
     return hashlib.blake2b(str(n).encode(), digest_size=16).digest()
 
 
-def test_as_a_dict_with_room_for_everything() -> None:
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_as_a_dict_with_room_for_everything(forbidden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> int:
+        raise PermissionError(name)
+
+    if forbidden:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
     slots, rng = Slots(4096), np.random.default_rng(0)
     wanted = {key(n): rng.bytes(int(size)) for n, size in enumerate(rng.integers(0, 4060, size=300))}
     for name, value in wanted.items():
