@@ -325,7 +325,7 @@ def _tree_options(config: RankerConfig, seed: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1,
+        "num_threads": 1,  # two are a fifth faster for half as much more work; the trees would be the same
         "verbosity": -1,
     }
 

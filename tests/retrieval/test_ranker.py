@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from tasteprint.profiling.errors import ArtefactError, ConfigError
-from tasteprint.retrieval.second_stage import pool
+from tasteprint.retrieval.second_stage import pool, ranker
 from tasteprint.retrieval.second_stage.default import DEFAULT_RANKER, default_ranker
 from tasteprint.retrieval.second_stage.ranker import (
     RANKERS,
@@ -217,3 +217,17 @@ def test_lambdamart_is_grown_for_more_ranks_where_there_are_more_candidates() ->
 
     assert grown(240, None) == grown(240, 30) != grown(240, 20)
     assert grown(80, None) == grown(80, 20) != grown(80, 10)
+
+
+@pytest.mark.parametrize("kind", ["lambdamart", "xendcg"])
+def test_trees_do_not_depend_on_the_number_of_threads(monkeypatch, kind) -> None:
+    pytest.importorskip("lightgbm")
+    data, options = table(400, graded=True), ranker._tree_options
+    grown = set()
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(
+            ranker, "_tree_options", lambda *given, threads=threads: options(*given) | {"num_threads": threads}
+        )
+        model = fit_ranker(data, RankerConfig(kind=kind, trees=10, least_rows=5), rng=np.random.default_rng(0))
+        grown.add(str(model.text).split("parameters:")[0])  # type: ignore[attr-defined]
+    assert len(grown) == 1
