@@ -176,8 +176,8 @@ def training_digest(train: TrainingSet, config: TasteConfig, seed: int, *, only_
 
     What it is looked at with follows from the events, but for ``only_new``: whether only new items count.
     """
-    said = f"{config.model_dump_json()} {seed} {SAMPLE}{' only_new' * only_new}"
-    digest = hashlib.blake2b(said.encode(), digest_size=8)
+    options = f"{config.model_dump_json()} {seed} {SAMPLE}{' only_new' * only_new}"
+    digest = hashlib.blake2b(options.encode(), digest_size=8)
     log = train.log
     said = (log.said.row, log.said.vectors) if config.said else ()
     for column in (log.user_start, log.item, log.at_s, log.kind, log.weight, train.vectors, *said):
