@@ -27,9 +27,7 @@ YEAR_S = 365 * 86_400.0
 def engine(random_shop) -> Engine:
     train = random_shop(1500, 15, 1200)
     vectors = ENCODER.encode(train.items["title"].tolist(), "item")
-    config = RecommenderConfig(
-        directions=DirectionsConfig(counts="log")
-    )  # damped, too
+    config = RecommenderConfig(directions=DirectionsConfig(counts="log"))  # damped, too
     model = fit_recommender(replace(train, vectors=vectors), config, weights=dict.fromkeys(PARTS, 0.5), encoder=ENCODER)
     return make_engine(model, train.items, train.log, kind="int8")
 
