@@ -14,8 +14,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,cf,rank,serve,excel,fast,track,demo,dev]'
 	touch $(STAMP)
 
+# fewer requests than the defaults to learn a ranker from, so that it takes minutes
+DEMO := --set ranking.most_cells=2.5e8 --set ranking.in_turn=0
+
 demo: setup
-	$(BIN)/tasteprint demo --out reports/demo --workspace workspace/demo
+	$(BIN)/tasteprint demo --out reports/demo --workspace workspace/demo $(DEMO)
 
 test: setup lint typecheck
 	$(BIN)/python -m pytest -m "not slow and not gpu" -rs

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import typer
 from typer.testing import CliRunner
 
@@ -29,6 +31,7 @@ from tasteprint.profiling.tables.shop import Shop, write_shop
 from tasteprint.profiling.tables.tiny import tiny_shop
 from tasteprint.retrieval.engine import one_user
 from tasteprint.retrieval.ranking import Recommendation
+from tasteprint.retrieval.sources.neighbours import NeighboursModel
 from tasteprint.workspace import Workspace, open_workspace
 
 SETTINGS = Settings(encoder=EncoderConfig(name="hash:64"))
@@ -236,6 +239,14 @@ def test_the_measured_pipeline_is_the_built_one(opened: Workspace) -> None:
     repeat = opened.engine.recommender.sources.get("repeat")
     if repeat is not None:
         assert chosen.recommender.repeat.half_life_days * 86_400 == pytest.approx(repeat.half_life_s)
+
+
+def test_the_measured_pipeline_counts_as_the_built_one(opened: Workspace) -> None:
+    model = opened.engine.recommender
+    one = NeighboursModel(sp.csr_matrix((3, 3), dtype=np.float32), np.zeros(3, np.float32), 0.7, 9, "together", True)
+    built = replace(model, sources={**model.sources, "directions": one}, weights={**model.weights, "directions": 0.1})
+    chosen = as_built(built, opened.settings.recommender).recommender.directions
+    assert (chosen.counts, chosen.directions, chosen.decay) == ("log", 128, 0.7)
 
 
 def test_without_the_extra_the_line_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ from ..profiling.errors import ArtefactError, ExtraMissingError, ShopError
 from ..profiling.importers import import_shop
 from ..profiling.tables.shop import Shop, read_shop
 from ..retrieval.recommender import PERSONAL_PARTS, Recommender, RecommenderConfig
+from ..retrieval.sources.directions import KINDS
+from ..retrieval.sources.neighbours import NeighboursModel
 from ..retrieval.sources.transitions import TransitionsConfig
 from ..workspace import Say, Workspace, open_workspace, shop_yardsticks
 from .answers import choose_query, discovering, notes, personal, question, warming
@@ -226,8 +228,10 @@ def as_built(model: Recommender, settings: RecommenderConfig) -> TasteprintConfi
         window = 2 if transitions.ties == "together" else TransitionsConfig().window
         update["transitions"] = settings.transitions.model_copy(update={"ties": transitions.ties, "window": window})
     directions = model.sources.get("directions")
-    if directions is not None and hasattr(directions, "decay"):
-        update["directions"] = settings.directions.model_copy(update={"decay": directions.decay})
+    if isinstance(directions, NeighboursModel):
+        kind = next(kind for kind in KINDS if kind[0] == ("log" if directions.damped else "binary"))
+        said = {"decay": directions.decay, "counts": kind[0], "directions": kind[1]}
+        update["directions"] = settings.directions.model_copy(update=said)
     weights = {name: weight for name, weight in model.weights.items() if name in PERSONAL_PARTS}
     return TasteprintConfig(recommender=settings.model_copy(update=update), weights=weights)
 
