@@ -73,6 +73,10 @@ class RankLearningConfig(BaseModel):
     few: int = Field(300, ge=0, description="with fewer requests that can be learned from only the default is tried")
     margin: float = Field(1.0, ge=0, description="standard errors by which a ranker must win to be used")
 
+    def candidates(self, *, asked: bool) -> int:
+        """How many candidates of a request are ordered anew, of one in words or another."""
+        return self.depth or usual_depth(asked=asked)
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedRanker:
@@ -143,7 +147,7 @@ def learn_ranker(
             "WORKSPACE --impressions STORE; for a build give validation or train"
         )
     asked = bool(split.requests.texts)
-    groups, depth = feature_groups(asked=asked, popularity=config.popularity), config.depth or usual_depth(asked=asked)
+    groups, depth = feature_groups(asked=asked, popularity=config.popularity), config.candidates(asked=asked)
     if config.rankers == () and not config.default:
         return LearnedRanker(None, "none", groups, depth, asked, config.regime, 0, float("nan"), {})
     if config.regime == "train" and not asked:
@@ -184,7 +188,7 @@ def learn_from_impressions(
     """
     config = (config or RankLearningConfig()).model_copy(update={"regime": "impressions"})
     asked = bool(impressions.requests.texts)
-    groups, depth = feature_groups(asked=asked, popularity=config.popularity), config.depth or usual_depth(asked=asked)
+    groups, depth = feature_groups(asked=asked, popularity=config.popularity), config.candidates(asked=asked)
     facts = fit_rank_facts(train, ties=ties_of(model), words=asked)
     table = impression_table(impressions, model, facts, groups=groups, depth=depth)
     folds = deal_users(impressions.cluster, config.held_out, rng)
@@ -237,12 +241,12 @@ def learn_from_table(
     model: RankerModel | None = default if wins and name == "default" else None
     if model is None and wins:
         options = config.options.model_copy(update={"kind": name, "trees": max(tried[best].trees, 1)})
-        model = fit_ranker(tables[_which(best)].take(right), options, rng=rng)
+        model = fit_ranker(tables[best.removeprefix(name)].take(right), options, rng=rng)
     return LearnedRanker(
         model=model,
         name=name,
         groups=groups,
-        depth=config.depth or usual_depth(asked=asked),
+        depth=config.candidates(asked=asked),
         asked=asked,
         regime=config.regime,
         n_requests=int(right.sum()),
@@ -292,11 +296,6 @@ def _in_turn(
         ndcg[left] = _ndcg(model, table.take(left))
     measured = ndcg[np.any([left for _, left in held], axis=0)]
     return _Tried(measured, trees, [model for model in models if isinstance(model, TreeRanker)])
-
-
-def _which(name: str) -> str:
-    """Which table a ranker of this name reads."""
-    return _ALL if name.endswith(_ALL) else ""
 
 
 def _ndcg(model: RankerModel, table: RankTable) -> NDArray[np.float64]:

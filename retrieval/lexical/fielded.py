@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...profiling.intent.units import UNITS, stem
 from ...profiling.log import Requests
 from ..largest import rows_summed
+from ..readings import KEPT
 from ..scorer import TrainingSet
 from .analysis import field_texts, item_terms, plain_words
 from .spelling import Spelling, can_be_read, fit_spelling
@@ -32,7 +33,6 @@ Float = NDArray[np.float32]
 FIELDS: Mapping[str, float] = {"title": 1.0, "brand": 0.5, "category": 0.5, "attributes": 0.3, "description": 0.3}
 """Item columns that are searched, and what a word in each counts against one in the title."""
 
-_READ = 1024  # texts whose reading is remembered
 _NOTHING = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
 
 
@@ -145,7 +145,7 @@ class LexicalModel:
     @cached_property
     def _remembered(self) -> Callable[[str], tuple[AskedTerm, ...]]:
         """`_read` with the latest texts remembered: shoppers ask the same few things again and again."""
-        return lru_cache(maxsize=_READ)(self._read)
+        return lru_cache(maxsize=KEPT)(self._read)
 
     def _read(self, text: str) -> tuple[AskedTerm, ...]:
         config, said = self.config, plain_words(text)
